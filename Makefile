@@ -1,0 +1,79 @@
+# make lab    everything a newcomer needs: environment, installation, JupyterLab in lessons/
+# make test   the same set-up, then every test and every lesson in profile ci
+# Windows: use environment.yml with conda, then `ganlab lab`.
+SHELL = /bin/sh
+VENV ?= .venv
+PYTHON = $(VENV)/bin/python
+STAMP = $(VENV)/.ganlab-installed
+QUIET = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
+# Two threads that sleep while they wait: small networks gain nothing from more, and shared machines stay usable.
+TESTING = OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} MPLBACKEND=$${MPLBACKEND:-agg}
+
+.PHONY: help setup lab test test-all lessons bench quality constraints clean
+help:
+	@echo "make lab       open the lessons in JupyterLab"
+	@echo "make test      style, types, all tests, and every lesson in profile ci"
+	@echo "make test-all  the same, then every lesson through papermill (results in runs/)"
+	@echo "make lessons   run every lesson in profile laptop and keep its cleaned output"
+	@echo "make bench     speed of training;  make quality: what the models reach on MNIST"
+	@echo "make clean     remove the environment, caches and runs (downloaded data stays)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(PYTHON) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  old= new= found=; \
+	  for name in python3.13 python3.12 python3.11 python3 python; do \
+	    command -v $$name >/dev/null 2>&1 || continue; \
+	    if ! $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	      old="$$old $$name ($$($$name -V 2>&1 | head -n 1))"; \
+	    elif ! $$name -c 'import ensurepip, venv' 2>/dev/null; then \
+	      new="$$new $$name"; \
+	    else \
+	      found=$$name; break; \
+	    fi; \
+	  done; \
+	  if [ -z "$$found" ] && [ -n "$$new" ]; then \
+	    echo "Found$$new, but without the venv module. On Debian or Ubuntu: sudo apt install python3-venv" >&2; \
+	    exit 1; \
+	  elif [ -z "$$found" ]; then \
+	    echo "ganlab needs Python 3.11 or newer; found:$${old:- no python at all}." >&2; \
+	    echo "Install one (python.org, your package manager, or conda with environment.yml) and try again." >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "Creating $(VENV) with $$($$found -V)"; \
+	  $$found -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing ganlab and what it needs; the first time this takes some minutes."
+	@$(PYTHON) -m pip install $(QUIET) --disable-pip-version-check -c constraints.txt -e ".[all]"
+	@$(PYTHON) -m compileall -q ganlab tests || true
+	@touch $@
+
+lab: $(STAMP)
+	@$(PYTHON) -m ganlab lab
+
+test: $(STAMP)
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(TESTING) GANLAB_PROFILE=ci $(PYTHON) -m pytest tests $(wildcard lessons) --nbval-lax --nbval-current-env
+
+test-all: test
+	@$(TESTING) $(PYTHON) -m ganlab run --all --profile ci --out runs
+
+lessons: $(STAMP)
+	@$(PYTHON) -m ganlab run --all --profile laptop --out runs --update
+
+bench: $(STAMP)
+	@$(TESTING) $(PYTHON) benchmarks/speed.py
+
+quality: $(STAMP)
+	@$(TESTING) $(PYTHON) benchmarks/quality.py
+
+# After a deliberate upgrade, with every test passed: write down what was tested.
+constraints: $(STAMP)
+	@$(PYTHON) -m pip list --format=freeze --exclude-editable \
+	  | grep -v -E '^(nvidia-|cuda-|triton=|pip=)' > constraints.new && mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) runs build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

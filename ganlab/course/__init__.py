@@ -1,0 +1,99 @@
+"""What a lesson's first cell calls (`begin`), and what runs and keeps the lessons (`run`, `clean`)."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from ganlab.course.notebooks import Result, clean, find, run, table
+from ganlab.errors import GanlabError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ganlab.data import Images
+
+__all__ = ["PROFILES", "Lesson", "Result", "begin", "clean", "find", "run", "table"]
+
+PROFILES = ("ci", "laptop", "gpu")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What `begin` has set up for a lesson."""
+
+    profile: str
+    device: "torch.device"
+    data: "Images"
+    held_out: "Images"
+
+    def pick(self, *, ci: T, laptop: T, gpu: T) -> T:
+        """The value for this lesson's profile, for example `lesson.pick(ci=100, laptop=3000, gpu=30000)`."""
+        return {"ci": ci, "laptop": laptop, "gpu": gpu}[self.profile]
+
+
+def begin(profile: str = "", dataset: str = "digits") -> Lesson:
+    """Set a lesson up: choose the profile and the device, load the data, seed, style the figures, say so.
+
+    Args:
+        profile: "ci" (a minute on two CPU cores), "laptop" (minutes on a CPU) or "gpu" (the paper's setting,
+            scaled). Empty: the environment variable GANLAB_PROFILE, else "gpu" where CUDA is there, else "laptop".
+        dataset: a name that `ganlab.data.load` knows.
+
+    Raises:
+        GanlabError: unknown profile. DataError: unknown data set, or one that cannot be loaded.
+    """
+    import numpy as np
+    import torch
+
+    from ganlab import data
+    from ganlab.training import choose_device
+
+    said = "as given"
+    if not profile and (profile := os.environ.get("GANLAB_PROFILE", "")):
+        said = "from GANLAB_PROFILE"
+    elif not profile:
+        profile, said = ("gpu", "CUDA is here") if torch.cuda.is_available() else ("laptop", "no CUDA here")
+    if profile not in PROFILES:
+        raise GanlabError(f"there is no profile {profile!r} ({said}); "
+                          f"use one of {', '.join(PROFILES)}, or leave it empty")
+    _style()
+    np.random.seed(0)
+    torch.manual_seed(0)
+    if "OMP_NUM_THREADS" not in os.environ:  # PyTorch counts the machine's cores, not those it may use
+        torch.set_num_threads(min(torch.get_num_threads(), cores(), 8))
+
+    device = choose_device(None)
+    lesson = Lesson(profile, device, data.load(dataset, split="train"), data.load(dataset, split="test"))
+    shape = " x ".join(map(str, lesson.data.shape))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    print(f"device   {device.type}{name and f' ({name})'}")
+    print(f"profile  {profile} ({said})")
+    print(f"data     {lesson.data.name}: {len(lesson.data)} to train on, {len(lesson.held_out)} held out, each {shape}")
+    if profile == "gpu" and device.type == "cpu":
+        print("         profile gpu on a CPU takes hours: set profile = \"laptop\" above")
+    return lesson
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _style() -> None:
+    """Figures for a notebook: small files, and colours that stay apart for colour-blind eyes."""
+    import matplotlib
+
+    # Okabe and Ito (2008), the darker ones first
+    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]
+    matplotlib.rcParams.update({
+        "axes.prop_cycle": matplotlib.cycler(color=colours), "image.cmap": "gray", "figure.dpi": 90,
+        "savefig.dpi": 90, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
+        "figure.constrained_layout.use": True, "font.size": 10,
+    })
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("png", pil_kwargs={"optimize": True})
+    except (ImportError, AttributeError):  # no notebook here, nothing to set
+        pass

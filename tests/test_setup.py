@@ -1,0 +1,159 @@
+"""What stands outside the package: requirements, pins, the conda environment, the Makefile, and every tracked file."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+CORE = [Requirement(line) for line in PROJECT["dependencies"]]
+ALL = CORE + [Requirement(line) for name, lines in EXTRAS.items() if name != "all" for line in lines]
+PINS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def test_every_requirement_has_a_pin_within_its_range():
+    pins = {canonicalize_name(name): version for name, version in PINS.items()}
+    missing = [str(r) for r in ALL if canonicalize_name(r.name) not in pins]
+    outside = [f"{r} but {pins[canonicalize_name(r.name)]}" for r in ALL
+               if canonicalize_name(r.name) in pins and pins[canonicalize_name(r.name)] not in r.specifier]
+    assert not missing and not outside
+
+
+def test_constraints_are_plain_pins_that_fit_every_machine():
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.]+", line), line
+        assert not re.match(r"(nvidia|cuda|triton|ganlab|pip=)", line), f"{line}: depends on the machine"
+
+
+# The versions in Colab's image with Python 3.12: installing ganlab there must change nothing.
+COLAB = {"torch": "2.9.0", "torchvision": "0.24.0", "numpy": "2.0.2", "pandas": "2.2.2", "matplotlib": "3.10.0",
+         "scikit-learn": "1.6.1", "pillow": "11.3.0", "tqdm": "4.67.1", "pooch": "1.8.2", "requests": "2.32.4",
+         "ipywidgets": "7.7.1"}
+
+
+@pytest.mark.parametrize("requirement", CORE, ids=lambda r: r.name)
+def test_colab_satisfies_the_core_requirements(requirement):
+    assert COLAB[requirement.name] in requirement.specifier
+
+
+def test_extras():
+    assert set(EXTRAS) == {"lab", "train", "test", "all"}
+    assert set(Requirement(EXTRAS["all"][0]).extras) == {"lab", "train", "test"}
+    assert not any("<" in str(r.specifier) for r in CORE if r.name.startswith("torch")), "torch has no upper pin"
+
+
+def test_environment_yml_agrees_with_pyproject():
+    lines = [line.strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
+    assert "name: ganlab" in lines
+    python = next(line for line in lines if line.startswith("- python=")).removeprefix("- python=")
+    assert python in Requirement(f"python{PROJECT['requires-python']}").specifier
+    assert lines[lines.index("- pip:") + 1:] == ["- --constraint constraints.txt", "- --editable .[all]"]
+    assert "- pip" in lines
+
+
+def test_the_command_and_the_version_are_the_package_s():
+    from importlib import metadata
+
+    import ganlab
+
+    assert metadata.version("ganlab") == ganlab.__version__
+    assert PROJECT["scripts"] == {"ganlab": "ganlab.cli:main"}
+
+
+def test_a_wheel_holds_the_package_and_its_catalogue(tmp_path):
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT,
+                   check=True, capture_output=True)
+    import zipfile
+
+    names = zipfile.ZipFile(next(tmp_path.glob("ganlab-*.whl"))).namelist()
+    assert {"ganlab/cli.py", "ganlab/course/__init__.py", "ganlab/data/catalogue.toml"} <= set(names)
+    assert not [name for name in names if not name.startswith("ganlab")]
+
+
+def make(tmp_path: Path, fakes: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """`make setup` for a machine whose only Pythons are the given shell scripts."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("head", "touch"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    for name, script in fakes.items():
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+    return subprocess.run([shutil.which("make"), "-s", "setup", f"VENV={tmp_path / 'venv'}"], cwd=ROOT, text=True,
+                          env={"PATH": str(tools)}, capture_output=True)
+
+
+OLD = 'case "$*" in *version_info*) exit 1;; -V) echo "Python 3.9.2";; esac'
+BARE = 'case "$*" in *ensurepip*) exit 1;; -V) echo "Python 3.12.1";; esac'
+NEW = ('case "$*" in -V) echo "Python 3.12.1";; "-m venv --clear"*) echo "made $4"; mkdir -p "$4/bin"; '
+       'cp "$0" "$4/bin/python";; "-m pip"*) echo "$@";; esac')
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed here")
+class TestMakeSetup:
+    def test_names_the_python_that_is_too_old(self, tmp_path):
+        done = make(tmp_path, {"python3": OLD})
+        assert done.returncode != 0
+        assert "3.11 or newer" in done.stderr and "python3 (Python 3.9.2)" in done.stderr
+
+    def test_says_what_to_install_without_the_venv_module(self, tmp_path):
+        done = make(tmp_path, {"python3": BARE})
+        assert done.returncode != 0 and "python3-venv" in done.stderr
+
+    def test_no_python_at_all(self, tmp_path):
+        done = make(tmp_path, {})
+        assert done.returncode != 0 and "no python at all" in done.stderr
+
+    def test_takes_the_first_that_will_do(self, tmp_path):
+        tools = NEW.replace("mkdir", "/bin/mkdir").replace("cp ", "/bin/cp ")
+        done = make(tmp_path, {"python3.13": BARE, "python3.12": tools, "python3": OLD})
+        assert done.returncode == 0, done.stderr
+        assert f"made {tmp_path / 'venv'}" in done.stdout
+        assert "-c constraints.txt -e .[all]" in done.stdout
+        assert (tmp_path / "venv" / ".ganlab-installed").exists()
+
+    def test_a_second_call_installs_nothing(self, tmp_path):
+        tools = NEW.replace("mkdir", "/bin/mkdir").replace("cp ", "/bin/cp ")
+        make(tmp_path, {"python3": tools})
+        shutil.rmtree(tmp_path / "bin")
+        done = make(tmp_path, {"python3": tools})
+        assert done.returncode == 0 and done.stdout == ""
+
+
+def test_tracked_files_name_no_registry_and_no_path_of_a_machine():
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "ana" + "conda.org", "download.py" + "torch.org",
+             "registry.np" + "mjs.org"]
+    paths = ["/" + "work/", "/" + "home/", "/" + "Users/"]
+    told = [f"{path.relative_to(ROOT)}: {word}" for path in tracked()
+            for word in hosts + paths if word.encode() in path.read_bytes()]
+    assert not told
+
+
+def test_tracked_files_are_small_and_generated_ones_are_ignored():
+    assert not [path for path in tracked() if path.stat().st_size > 1_500_000]
+    ignored = ["runs/x.pt", "data/mnist/x.gz", ".venv/bin/python", "ganlab/__pycache__/x.pyc",
+               "lessons/.ipynb_checkpoints/x.ipynb"]
+    done = subprocess.run(["git", "check-ignore", *ignored], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ignored
+    kept = subprocess.run(["git", "check-ignore", "data/README.md", "ganlab/data/__init__.py"], cwd=ROOT)
+    assert kept.returncode == 1
+
+
+def test_continuous_integration_runs_make_test():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text().rstrip().endswith("make -s test")
