@@ -1,0 +1,88 @@
+"""Files that survive a crash: written aside, synced, renamed; the one before is kept; no pickle is ever loaded."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganlab.errors import CheckpointError
+
+FORMAT = 1
+
+
+def previous(path: str | os.PathLike[str]) -> Path:
+    """Where the checkpoint before the newest one is kept: `run.pt` has `run.previous.pt` beside it."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def write(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Save plain values and tensors, so that at every moment a whole checkpoint lies at `path` or `previous(path)`.
+
+    Raises:
+        CheckpointError: it could not be written (full disk, no right); what was saved before is untouched.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.replace(path, previous(path))
+        os.replace(aside, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        aside.unlink(missing_ok=True)
+        raise CheckpointError(f"could not save {path}: {error}. What was saved before is untouched; free some space "
+                              "or give another path, then save again.") from error
+
+
+def read(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+    """Load a checkpoint; where it is damaged or missing, the one before, with a warning that says so.
+
+    Raises:
+        CheckpointError: neither can be used; says why for each.
+    """
+    path = Path(path)
+    reasons = []
+    for candidate in (path, previous(path)):
+        try:
+            content = _load(candidate, map_location)
+        except CheckpointError as error:
+            reasons.append(str(error))
+            continue
+        if reasons:
+            warnings.warn(f"{reasons[0]}. Using the one before: {candidate} (step {content['step']}).", stacklevel=3)
+        return content
+    raise CheckpointError(". ".join(reasons) + ". Give the path of a file that Training.save or `ganlab train` wrote.")
+
+
+def _load(path: Path, map_location: Any) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        # torch reports damage in many ways (zip, unpickling, end of file); all of them mean the same here.
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is truncated or no checkpoint ({first_line[:120]})") from None
+    if not isinstance(content, dict) or "format" not in content or "model" not in content:
+        raise CheckpointError(f"{path} was not written by ganlab")
+    if content["format"] != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {content['format']}, this ganlab reads {FORMAT}; "
+                              "open it with the version that wrote it")
+    return content
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,140 @@
+"""What a training records, and the numbers that may be turned while it runs."""
+
+import csv
+import math
+import os
+import threading
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganlab.errors import GanlabError, NotFinite
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class Intervention(NamedTuple):
+    """A number that was changed by hand: from this step on (counted from 0), this kind and name had this value."""
+
+    step: int
+    kind: str
+    name: str
+    value: float
+
+
+class Controls(MutableMapping[str, float]):
+    """Named numbers that any thread may set at any time; the training takes them over at its next step.
+
+    Args:
+        kind: "weights" or "learning_rates", as in `Intervention`.
+        values: the names and their first values; no others can be added.
+    """
+
+    def __init__(self, kind: str, values: Mapping[str, float]) -> None:
+        self.kind = kind
+        self._lock, self._values, self._changed = threading.Lock(), dict(values), set[str]()
+
+    def __getitem__(self, name: str) -> float:
+        return self._values[name]
+
+    def __setitem__(self, name: str, value: float) -> None:
+        if name not in self._values:
+            raise GanlabError(f"{self.kind} has no {name!r}; there are {', '.join(self._values)}")
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise GanlabError(f"{self.kind}[{name!r}] must be a finite number, not {value!r}")
+        with self._lock:
+            if self._values[name] != value:
+                self._values[name] = float(value)
+                self._changed.add(name)
+
+    def __delitem__(self, name: str) -> None:
+        raise GanlabError(f"{self.kind}[{name!r}] cannot be removed; set it to 0 to switch it off")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"{self.kind}({self._values})"
+
+    def take(self, step: int) -> tuple[dict[str, float], list[Intervention]]:
+        """The values for this step, and what was changed since the last call."""
+        with self._lock:
+            changed, self._changed = sorted(self._changed), set()
+            return dict(self._values), [Intervention(step, self.kind, n, self._values[n]) for n in changed]
+
+
+class History:
+    """Columns of numbers, one row every `log_every` steps: each value is the mean over the steps since the row before.
+
+    Terms stay tensors on the device until a row is closed, so that recording never waits for the device.
+    """
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[float]] = {"step": []}
+        self._pending: list[tuple[int, dict[str, Tensor]]] = []
+
+    def __len__(self) -> int:
+        return len(self.columns["step"])
+
+    def __getitem__(self, column: str) -> list[float]:
+        if column not in self.columns:
+            raise GanlabError(f"the history has no column {column!r}; columns: {', '.join(self.columns)}")
+        return self.columns[column]
+
+    def record(self, step: int, terms: Mapping[str, Tensor]) -> None:
+        """Keep the terms of one step (counted from 1) for the next row."""
+        self._pending.append((step, dict(terms)))
+
+    def close_row(self, step: int, values: Mapping[str, float], reduce: Any = None) -> dict[str, float]:
+        """Read what was recorded, add a row and return it.
+
+        Args:
+            step: how many steps have been done.
+            values: what the loop knows without asking the device: weights, learning rates, speed.
+            reduce: averages a tensor over all processes, where there are several.
+
+        Raises:
+            NotFinite: a recorded term is NaN or infinite; names the first one and its step.
+        """
+        pending, self._pending = self._pending, []
+        if not pending:
+            return {}
+        stacked = torch.stack([t.detach().float() for _, terms in pending for t in terms.values()])
+        flat: list[float] = (reduce(stacked) if reduce else stacked).tolist()
+        gathered: dict[str, list[float]] = {}
+        for (at, name), value in zip([(s, n) for s, terms in pending for n in terms], flat, strict=True):
+            if not math.isfinite(value):
+                raise not_finite(name, value, at)
+            gathered.setdefault(name, []).append(value)
+        row = {"step": float(step), **{n: sum(v) / len(v) for n, v in gathered.items()}, **values}
+        for name in {**self.columns, **row}:
+            column = self.columns.setdefault(name, [math.nan] * len(self))
+            if name != "step":
+                column.append(row.get(name, math.nan))
+        self.columns["step"].append(float(step))
+        return row
+
+    def frame(self) -> "pandas.DataFrame":
+        """The history as a table: a row per record, `step` as its index."""
+        import pandas
+        return pandas.DataFrame(self.columns).astype({"step": int}).set_index("step")
+
+    def csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as CSV, one column a value, NaN as an empty field."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(self.columns)
+            for row in zip(*self.columns.values(), strict=True):
+                writer.writerow(["" if math.isnan(v) else f"{v:.9g}" for v in row])
+
+
+def not_finite(name: str, value: float, step: int) -> NotFinite:
+    """The error for a term that went wrong at a step (counted from 1)."""
+    return NotFinite(f"{name} became {value} at step {step}. The run has stopped there. Restore the last checkpoint "
+                     "and lower the learning rate or the weight of that term; with precision='fp16' try 'bf16'.")

@@ -1,0 +1,178 @@
+"""What every model is: a set of players, each with its own named, weighted terms."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.errors import GanlabError
+
+MODELS: dict[str, type["Model"]] = {}
+"""Every model by name. A class that derives from `Model` enters itself."""
+
+Round = SimpleNamespace
+"""What one step's `play` has produced and every turn of that step shares; the fields are the model's own."""
+
+Terms = dict[str, Tensor]
+"""Name to scalar: the terms that a player minimises, and what is only watched."""
+
+
+class Turnstile:
+    """A lock that two threads take in turn, so that a busy training loop cannot starve a waiting reader.
+
+    Reentrant: the thread that holds it may take it again.
+    """
+
+    def __init__(self) -> None:
+        self._gate, self._lock = threading.Lock(), threading.Lock()
+        self._owner: int | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        if self._owner != threading.get_ident():
+            with self._gate:
+                self._lock.acquire()
+            self._owner = threading.get_ident()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._owner = None
+            self._lock.release()
+
+
+def inference(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a model's method between two training steps, in eval mode and without gradients."""
+
+    @functools.wraps(method)
+    def call(self: "Model", *args: Any, **kwargs: Any) -> Any:
+        with self.lock, torch.no_grad():
+            training = self.training
+            self.eval()
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                self.train(training)
+
+    return call
+
+
+class Seeded(type):
+    """Makes initial weights a function of the model's `seed`, whatever else draws random numbers."""
+
+    def __call__(cls, *args: Any, seed: int = 0, **kwargs: Any) -> Any:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = super().__call__(*args, **kwargs)
+        model.seed = seed
+        return model
+
+
+class Model(nn.Module, metaclass=Seeded):
+    """A set of players. To write a new paper down, derive from this class and give
+
+    - `weights`: the name of every term and the paper's weight for it;
+    - the players: every child network `name` that has a method `name_terms`, in the order of their turns;
+    - `play(*batch)`: what all turns of a step share (a GAN's fakes), as a `Round`;
+    - `<player>_terms(round)`: that player's terms as scalars, by name.
+
+    On its turn a player minimises `sum(weights[name] * terms[name])` over its own parameters. Names listed in
+    `watched` are recorded but not minimised. `learning_rate`, `betas` and `batch_size` are the paper's settings.
+
+    Args of `__init__`: `weights` replaces single weights by name; all further keyword arguments are the plain
+    values that build the same model again (`Model.config`). Every model also takes `seed` (0), which alone decides
+    its initial weights.
+    """
+
+    weights: Mapping[str, float] = {}
+    watched: ClassVar[tuple[str, ...]] = ()
+    learning_rate: ClassVar[float] = 2e-4
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    batch_size: ClassVar[int] = 64
+    seed: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        MODELS[cls.__name__.lower()] = cls
+
+    def __init__(self, weights: Mapping[str, float] | None = None, **config: Any) -> None:
+        super().__init__()
+        unknown = set(weights or {}) - set(type(self).weights)
+        if unknown:
+            raise GanlabError(f"{self.name} has no term {', '.join(map(repr, sorted(unknown)))}; "
+                              f"its terms are {', '.join(map(repr, type(self).weights))}")
+        # Read-only: while a training runs, `training.weights` is the place to change them.
+        self.weights = MappingProxyType(dict(type(self).weights) | dict(weights or {}))
+        self.config = config
+        self.lock = Turnstile()
+        self.share = (0, 1)
+        self.trained = False
+        self.rng: torch.Generator | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name in `MODELS`."""
+        return type(self).__name__.lower()
+
+    @property
+    def players(self) -> dict[str, nn.Module]:
+        """Name to network of every player, in the order of their turns."""
+        return {name: child for name, child in self.named_children() if hasattr(self, f"{name}_terms")}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def play(self, x: Tensor, labels: Tensor | None = None) -> Round:
+        """What the turns of one step share. x: the batch of data, float; labels: int64 of length N or None."""
+        raise NotImplementedError
+
+    def forward(self, player: str, round: Round) -> Terms:
+        """The terms of one player in this round, float32 scalars by name."""
+        terms: Terms = getattr(self, f"{player}_terms")(round)
+        for name in terms:
+            if name not in self.weights and name not in self.watched:
+                raise GanlabError(f"{self.name}: the {player} has a term {name!r} without a weight; "
+                                  f"weights: {list(self.weights)}, watched: {list(self.watched)}")
+        return terms
+
+    def optimizer(self, player: str, parameters: Iterable[Tensor], learning_rate: float) -> torch.optim.Optimizer:
+        """The paper's optimizer for one player: Adam (arXiv:1412.6980)."""
+        return torch.optim.Adam(parameters, lr=learning_rate, betas=self.betas,
+                                fused=self.device.type in ("cpu", "cuda"))
+
+    def noise(self, n: int, size: int, rng: torch.Generator | None = None) -> Tensor:
+        """n latents of `size` values from N(0, I) on the model's device.
+
+        When several processes train together they draw the whole batch's noise and each keeps its own rows,
+        so that the result does not depend on how many they are.
+        """
+        rank, world = self.share if rng is None else (0, 1)
+        z = torch.randn(n * world, size, generator=rng or self.rng, device=self.device)
+        return z[rank::world]
+
+    def seeded(self, seed: int | None) -> torch.Generator | None:
+        """A random stream of its own on the model's device; none if `seed` is None."""
+        return None if seed is None else torch.Generator(self.device).manual_seed(seed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Locks and random streams cannot be copied; a copy of a model gets its own.
+        return {**self.__dict__, "lock": None, "rng": None, "weights": dict(self.weights)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.lock, self.weights = Turnstile(), MappingProxyType(dict(self.weights))
+
+
+def mlp(*widths: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Linear layers from widths[0] to widths[-1], the activation between them and not after the last."""
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers += [activation()] * (i > 0) + [nn.Linear(a, b)]
+    return nn.Sequential(*layers)

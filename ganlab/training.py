@@ -1,0 +1,478 @@
+"""The one training loop: device, precision, schedule, history, checkpoints, pause and resume, live weights."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import math
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+import ganlab
+from ganlab import checkpoint as files
+from ganlab import models
+from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
+from ganlab.errors import CheckpointError, DataError, GanlabError, OutOfMemory
+from ganlab.history import Controls, History, Intervention, not_finite
+from ganlab.models.base import Model, Round, Terms
+from ganlab.schedule import Schedule, parse
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The device of that name; for None or "auto" the best there is: CUDA, then MPS, then the CPU."""
+    if device in (None, "auto"):
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise GanlabError(f"cannot use the device {device!r}: {str(error).splitlines()[0]} "
+                          "Use 'cpu', 'cuda', 'mps', or 'auto' for the best there is.") from None
+    return chosen
+
+
+class Training:
+    """Train a model's players on a data set, step by step; a step is one batch, in which players take turns.
+
+    Everything random in a step (order of the data, noise, dropout) is a function of the seed and the step's number.
+    So a run is decided by configuration, seed and interventions, and on the CPU it can be repeated bit by bit.
+
+    Args:
+        model: the model; it is moved to the device.
+        data: a data set, or a tensor of images (N x C x H x W in [-1, 1]) or points (N x k).
+        seed: decides all randomness of the training; the model's own seed decides its first weights.
+        batch_size: images a step, over all processes together; by default the model's.
+        learning_rate: one for all players or one by player's name; by default the model's.
+        schedule: who moves when, as `ganlab.schedule.parse` reads it.
+        device: "cpu", "cuda", "mps"; by default the best there is.
+        precision: "float32", or "bf16" / "fp16" (with loss scaling) for the networks; losses stay float32.
+        log_every: steps a row of the history.
+        checkpoint: file to save to every `save_every` steps and at the end of `run`.
+        save_every: steps between two saves; by default only at the end.
+        tensorboard: folder for TensorBoard's event files.
+        replay: interventions of an earlier run, to be made again at their steps.
+
+    Attributes:
+        step: steps done.
+        weights, learning_rates: mappings whose values may be set from any thread; the next step uses them.
+        interventions: what was set, and at which step.
+        history: see `ganlab.history.History`.
+        error: what ended the background run, if anything did.
+    """
+
+    def __init__(self, model: Model, data: Dataset | Tensor, seed: int = 0, *, batch_size: int | None = None,
+                 learning_rate: float | Mapping[str, float] | None = None, schedule: str | Schedule = "alternate",
+                 device: str | torch.device | None = None, precision: str = "float32", log_every: int = 10,
+                 checkpoint: str | os.PathLike[str] | None = None, save_every: int | None = None,
+                 tensorboard: str | os.PathLike[str] | None = None,
+                 replay: Sequence[Intervention | Sequence[Any]] = ()) -> None:
+        if precision not in PRECISIONS:
+            raise GanlabError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.model, self.seed, self.precision, self.log_every = model, seed, precision, log_every
+        self.checkpoint, self.save_every = checkpoint, save_every
+        self.schedule = parse(schedule)
+        if self.schedule.adversarial and not {"discriminator", "generator"} <= set(model.players):
+            raise GanlabError(f"the schedule {self.schedule} needs a discriminator and a generator; {model.name} has "
+                              f"only {', '.join(model.players)}; use schedule='alternate'")
+        self._fresh = not model.trained
+        self.network, self.device, self._reduce = self._place(choose_device(device))
+        data = as_dataset(data)
+        if "shape" in model.config and tuple(data.shape) != tuple(model.config["shape"]):
+            raise DataError(f"{data.name} has images of shape {tuple(data.shape)}, {model.name} was built for "
+                            f"{tuple(model.config['shape'])}; build it with shape=data.shape or load the data with size=...")
+        self.data = data.to(self.device)
+        self.batch_size = batch_size or model.batch_size
+        self.batches = Batches(self.data, self.batch_size, self.device, seed, model.share)
+        rates = learning_rate if isinstance(learning_rate, Mapping) else \
+            dict.fromkeys(model.players, learning_rate or model.learning_rate)
+        if set(rates) != set(model.players):
+            raise GanlabError(f"learning_rate must have a value for each of {', '.join(model.players)}, not {dict(rates)}")
+        self.weights = Controls("weights", model.weights)
+        self.learning_rates = Controls("learning_rates", rates)
+        self._begun_with = {"weights": dict(self.weights), "learning_rates": dict(self.learning_rates)}
+        self.optimizers = {name: model.optimizer(name, player.parameters(), rates[name])
+                           for name, player in model.players.items()}
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.step, self.interventions, self.history = 0, list[Intervention](), History()
+        self._replay = [Intervention(*entry) for entry in replay]
+        self._row_step, self._row_time = 0, 0.0
+        self._writer = _tensorboard(tensorboard) if tensorboard and self.main else None
+        self._thread: threading.Thread | None = None
+        self._stopping, self._going = threading.Event(), threading.Event()
+        self.error: BaseException | None = None
+
+    # ---- one step -----------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        weights = self._take_controls()
+        epoch = self.step // self.batches.per_epoch
+        movers = self.schedule.movers(self.step, epoch, list(self.model.players))
+        with self._randomness(), _memory_advice(self):
+            batch = self.batches[self.step]
+            # Who stands still gets no graph, neither in the shared forward pass nor in another's turn.
+            self._let_move(movers)
+            with self._autocast():
+                round = self.model.play(*batch)
+            losses = {player: self._turn(player, round, weights) for player in movers}
+        self._let_move(list(self.model.players))
+        self.step += 1
+        if self.schedule.reads_losses:
+            self.schedule.after({p: float(self._reduce(loss) if self._reduce else loss) for p, loss in losses.items()})
+
+    def _turn(self, player: str, round: Round, weights: Mapping[str, float]) -> Tensor:
+        self._let_move([player])
+        with self._autocast():
+            terms: Terms = self.network(player, round)
+        loss = sum((weights[name] * term for name, term in terms.items() if name in weights),
+                   torch.zeros((), device=self.device))
+        recorded = {name if name in self.model.watched else f"{player}/{name}": term.detach()
+                    for name, term in terms.items()}
+        if self.device.type == "cpu" and not self._reduce and not math.isfinite(loss.item()):
+            # Reading costs nothing here, so the player still has the weights of the step before. Elsewhere the
+            # terms are read at the next row of the history.
+            name, value = next(((n, t.item()) for n, t in recorded.items() if not math.isfinite(t.item())),
+                               ("the weighted sum of terms", loss.item()))
+            raise not_finite(name, value, self.step + 1)
+        optimizer = self.optimizers[player]
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        if self.scaler.is_enabled():
+            self.scaler.update()
+        self.history.record(self.step + 1, recorded)
+        return loss.detach()
+
+    def _let_move(self, movers: Sequence[str]) -> None:
+        for name, player in self.model.players.items():
+            player.requires_grad_(name in movers)
+
+    def _take_controls(self) -> dict[str, float]:
+        for entry in self._replay:
+            if entry.step == self.step:
+                {"weights": self.weights, "learning_rates": self.learning_rates}[entry.kind][entry.name] = entry.value
+        weights, changed = self.weights.take(self.step)
+        rates, changed_rates = self.learning_rates.take(self.step)
+        for player, rate in rates.items():
+            self.optimizers[player].param_groups[0]["lr"] = rate
+        self.interventions += changed + changed_rates
+        return weights
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(self.device.type, dtype) if dtype else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _randomness(self) -> Iterator[None]:
+        self.model.rng = torch.Generator(self.device).manual_seed(mix(self.seed, self.step, 1))
+        if not any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules()):
+            yield
+            return
+        # Dropout knows only the global stream: it is seeded for the step and given back as it was.
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(mix(self.seed, self.step, 2, self.model.share[0]))
+            yield
+
+    # ---- running ------------------------------------------------------------------------------------------------
+
+    def _loop(self, until: int | None, stop: Callable[[], bool], bar: tqdm[Any] | None = None) -> None:
+        """Steps until that many are done in all, or `stop()`; leaves the history and the checkpoint up to date."""
+        self._row_time = time.perf_counter()
+        try:
+            while until is None or self.step < until:
+                with self.model.lock:
+                    # Asked under the lock, so that no step begins once pause() has returned.
+                    if stop():
+                        break
+                    self.model.trained = True
+                    self._step()
+                    if self.step % self.log_every == 0:
+                        self._close_row(bar)
+                    if self.checkpoint and self.save_every and self.step % self.save_every == 0:
+                        self._autosave()
+                if bar is not None:
+                    bar.update()
+        finally:
+            with self.model.lock:
+                self._let_move(list(self.model.players))
+                self._close_row(bar)
+        if self.checkpoint:
+            with self.model.lock:
+                self._autosave()
+
+    def run(self, steps: int, progress: bool = True) -> Training:
+        """Train for so many steps, in the foreground. Interrupting it (Ctrl-C, Jupyter's stop button) finishes the
+        step; the training can then be continued, saved and plotted.
+
+        Args:
+            steps: how many.
+            progress: show a bar with the terms and the time left.
+        """
+        self._not_running()
+        with _deferred_interrupt() as interrupted, \
+                tqdm(total=steps, unit="step", disable=not (progress and self.main)) as bar:
+            self._loop(self.step + steps, interrupted.is_set, bar)
+        if interrupted.is_set():
+            raise KeyboardInterrupt(f"stopped after step {self.step}; run() or start() continues from here")
+        return self
+
+    def start(self, steps: int | None = None) -> Training:
+        """Train in a background thread, for so many steps or until `stop`; the notebook stays usable."""
+        self._not_running()
+        until = None if steps is None else self.step + steps
+        self.error = None
+        self._stopping.clear()
+        self._going.set()
+        self._thread = threading.Thread(target=self._background, args=(until,), daemon=True, name="ganlab-training")
+        self._thread.start()
+        return self
+
+    def _background(self, until: int | None) -> None:
+        try:
+            while not self._stopping.is_set() and (until is None or self.step < until):
+                self._going.wait()
+                self._loop(until, lambda: self._stopping.is_set() or not self._going.is_set())
+        except BaseException as error:  # noqa: BLE001 - kept for the thread that asks
+            self.error = error
+
+    def pause(self) -> None:
+        """Let the background run finish its step and wait; `resume` goes on."""
+        self._going.clear()
+        with self.model.lock:
+            pass
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._going.set()
+
+    def stop(self) -> Training:
+        """End the background run after the step it is in, and raise the error that ended it, if one did."""
+        self._stopping.set()
+        self._going.set()
+        return self.wait()
+
+    def wait(self) -> Training:
+        """Wait for the background run to come to its end, and raise the error that ended it, if one did."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return self
+
+    @property
+    def state(self) -> str:
+        """What the background run does: "idle", "running", "paused" or "failed"."""
+        if self._thread is None or not self._thread.is_alive():
+            return "failed" if self.error else "idle"
+        return "running" if self._going.is_set() else "paused"
+
+    def _not_running(self) -> None:
+        if self.state in ("running", "paused"):
+            raise GanlabError(f"this training is {self.state} in the background; call stop() first")
+
+    def _close_row(self, bar: tqdm[Any] | None = None) -> None:
+        values = {f"weight/{n}": v for n, v in self.weights.items()} | \
+                 {f"learning_rate/{n}": v for n, v in self.learning_rates.items()}
+        done, self._row_step = self.step - self._row_step, self.step
+        began, self._row_time = self._row_time, time.perf_counter()
+        if done:
+            values["images/s"] = done * self.batch_size / (self._row_time - began)
+        row = self.history.close_row(self.step, values, self._reduce)
+        if bar is not None and row:
+            bar.set_postfix({n: f"{v:.3g}" for n, v in row.items() if n != "step" and n not in values}, refresh=False)
+        if self._writer is not None and row:
+            for name, value in row.items():
+                self._writer.add_scalar(name, value, self.step)
+
+    # ---- checkpoints --------------------------------------------------------------------------------------------
+
+    def recording(self) -> dict[str, Any]:
+        """What decides this run, as plain values: configuration, seeds, number of steps, interventions."""
+        return {"model": self.model.name, "config": self.model.config, "model_seed": self.model.seed,
+                "fresh": self._fresh, "seed": self.seed, "batch_size": self.batch_size,
+                "schedule": str(self.schedule), "precision": self.precision, "log_every": self.log_every,
+                **self._begun_with, "data": {"spec": dict(self.data.spec), "fingerprint": fingerprint(self.data)},
+                "step": self.step, "interventions": [list(entry) for entry in self.interventions]}
+
+    @classmethod
+    def replay(cls, recording: Mapping[str, Any], data: Dataset | None = None, device: str | None = None,
+               progress: bool = True) -> Training:
+        """Make a recorded run again, to the same weights (bit by bit on the CPU).
+
+        Args:
+            recording: what `recording` returned, or the path-loaded content of a checkpoint.
+            data: the same data set; by default loaded again by its name.
+        """
+        if not recording["fresh"]:
+            raise GanlabError("this run did not begin with a new model, so its recording does not decide its weights; "
+                              "restore one of its checkpoints instead")
+        training = cls._rebuild(recording, data, None, device, replay=recording["interventions"])
+        return training.run(recording["step"], progress)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything that is needed to go on to one file, atomically; the file before is kept beside it.
+
+        Raises:
+            CheckpointError: it could not be written; what was saved before is untouched.
+        """
+        with self.model.lock:
+            self._close_row()
+            if not self.main:
+                return
+            if not all(p.isfinite().all() for p in self.model.parameters()):
+                raise CheckpointError(f"{path} was not written: the networks hold NaN or infinite numbers. Restore the "
+                                      "last checkpoint and lower the learning rate.")
+            files.write(path, {
+                **self.recording(), "ganlab": ganlab.__version__, "state": self.model.state_dict(),
+                "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+                "scaler": self.scaler.state_dict(), "schedule_state": self.schedule.state(),
+                "weights_now": dict(self.weights), "learning_rates_now": dict(self.learning_rates),
+                "history": self.history.columns, "to_replay": [list(entry) for entry in self._replay]})
+
+    def _autosave(self) -> None:
+        began = time.perf_counter()
+        try:
+            self.save(self.checkpoint)  # type: ignore[arg-type]
+        except CheckpointError as error:
+            # A full disk should not end a long training: the run goes on and says so.
+            tqdm.write(f"warning: {error}")
+        self._row_time += time.perf_counter() - began
+
+    @classmethod
+    def restore(cls, path: str | os.PathLike[str], data: Dataset | Tensor | None = None, model: Model | None = None,
+                device: str | torch.device | None = None, **changes: Any) -> Training:
+        """Go on from a checkpoint.
+
+        Args:
+            path: what `save` wrote. If it is damaged, the one before is used, with a warning.
+            data: the same data set; by default loaded again by its name.
+            model: a new model of the same kind; needed only for models outside `ganlab.models`.
+            device: where to go on; by default the best device there is.
+            changes: arguments of `Training` that may differ from now on: checkpoint, save_every, log_every,
+                tensorboard, precision.
+
+        Raises:
+            CheckpointError: no usable checkpoint, or of another model or data set.
+        """
+        content = files.read(path)
+        training = cls._rebuild(content, data, model, device, replay=content["to_replay"], **changes)
+        try:
+            training.model.load_state_dict(content["state"])
+        except RuntimeError as error:
+            raise CheckpointError(f"{path} does not fit this {training.model.name}: {error}") from None
+        for name, optimizer in training.optimizers.items():
+            optimizer.load_state_dict(content["optimizers"][name])
+        if training.scaler.is_enabled() and content["scaler"]:
+            training.scaler.load_state_dict(content["scaler"])
+        training.schedule.restore(content["schedule_state"])
+        for controls, now in ((training.weights, "weights_now"), (training.learning_rates, "learning_rates_now")):
+            controls.update(content[now])
+            controls.take(0)
+        training.interventions = [Intervention(*entry) for entry in content["interventions"]]
+        training.step = training._row_step = content["step"]
+        training.history.columns = content["history"]
+        training._fresh = content["fresh"]
+        training.model.trained = True
+        return training
+
+    @classmethod
+    def _rebuild(cls, content: Mapping[str, Any], data: Dataset | Tensor | None, model: Model | None,
+                 device: str | torch.device | None, **changes: Any) -> Training:
+        if model is None:
+            model = models.create(content["model"], seed=content["model_seed"], **content["config"])
+        elif (model.name, model.config) != (content["model"], content["config"]):
+            raise CheckpointError(f"the checkpoint holds a {content['model']} with {content['config']}, "
+                                  f"not a {model.name} with {model.config}")
+        model.weights = content["weights"]
+        if data is None:
+            if not content["data"]["spec"]:
+                raise CheckpointError(f"the data ({content['data']['fingerprint']['name']}) cannot be loaded again by "
+                                      "name; pass the same set as data=...")
+            from ganlab.data import rebuild
+            data = rebuild(content["data"]["spec"])
+        data = as_dataset(data)
+        if fingerprint(data) != content["data"]["fingerprint"]:
+            raise CheckpointError(f"the run was trained on {content['data']['fingerprint']}, this is {fingerprint(data)}; "
+                                  "pass the same data set")
+        arguments = {"batch_size": content["batch_size"], "learning_rate": content["learning_rates"],
+                     "schedule": content["schedule"], "precision": content["precision"],
+                     "log_every": content["log_every"]}
+        return cls(model, data, content["seed"], device=device, **{**arguments, **changes})
+
+    # ---- processes ----------------------------------------------------------------------------------------------
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and progress; the only one does."""
+        return self.model.share[0] == 0
+
+    def _place(self, device: torch.device) -> tuple[nn.Module, torch.device, Callable[[Tensor], Tensor] | None]:
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            self.model.share = (0, 1)
+            return self.model.to(device), device, None
+        if importlib.util.find_spec("accelerate") is None:
+            raise GanlabError('training in several processes needs accelerate; install it with pip install "ganlab[train]"')
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+        # Precision is left to torch.autocast: Accelerate's own setting cannot change within one process.
+        accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)])
+        self.model.share = (accelerator.process_index, accelerator.num_processes)
+        accelerator.print(f"training in {accelerator.num_processes} processes on {accelerator.device.type}")
+        network = accelerator.prepare(self.model.to(accelerator.device))
+        return network, accelerator.device, lambda t: accelerator.reduce(t, "mean")
+
+
+def _tensorboard(folder: str | os.PathLike[str]) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise GanlabError('logging to TensorBoard needs tensorboard; install it with pip install "ganlab[train]"') from None
+    return SummaryWriter(str(folder))
+
+
+@contextlib.contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Turn the first SIGINT into an event, so that no step is left half done; a second one interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _memory_advice(training: Training) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        if not (isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in text):
+            raise
+        asked = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", text)
+        raise OutOfMemory(f"out of memory on {training.device}: {asked[1] if asked else 'more'} was asked for at step "
+                          f"{training.step + 1}. Lower batch_size (now {training.batch_size}), the size of the images "
+                          f"(now {tuple(training.data.shape)}) or the width of the networks; the training can be "
+                          "saved and continued.") from None
