@@ -16,7 +16,7 @@ import pooch
 
 from ganlab.data import readers
 from ganlab.data.archive import unpack
-from ganlab.data.catalogue import Entry, cards, catalogue, entry
+from ganlab.data.catalogue import Entry, cards, entries, entry
 from ganlab.data.download import fetch, problem
 from ganlab.data.folder import ImageFiles, folder, from_files
 from ganlab.data.images import Dataset, Images, digits
@@ -46,7 +46,7 @@ def load(name: str, split: str = "train", size: int | None = None, channels: int
         raise DataError(f"there is no split {split!r}; there are 'train', 'test' and 'all'")
     if (size is not None and size < 1) or channels not in (None, 1, 3):
         raise DataError(f"size={size}, channels={channels}: size is a number of pixels, channels is 1 or 3")
-    if name not in catalogue() and (set(name) & set("/\\~") or Path(name).is_dir()):
+    if name not in entries() and (set(name) & set("/\\~") or Path(name).is_dir()):
         return _load_folder(Path(name).expanduser(), split, size, channels)
     e = entry(name)
     spec = {"name": name, "split": split, "size": size, "channels": channels}
@@ -80,7 +80,7 @@ def rebuild(spec: dict[str, Any]) -> Images | ImageFiles:
 
 def available() -> tuple[str, ...]:
     """The names that `load` knows."""
-    return tuple(catalogue())
+    return tuple(entries())
 
 
 def root() -> Path:
@@ -117,7 +117,7 @@ def _prepare(e: Entry, here: Path, split: str, download: bool) -> dict[str, Path
 def check(name: str | None = None, root: str | Path | None = None) -> list[tuple[str, str]]:
     """(file, status) of one set or of all: "ok", "missing", or what is wrong. Every hash is computed anew."""
     found = []
-    for e in [entry(name)] if name else catalogue().values():
+    for e in [entry(name)] if name else entries().values():
         here = _root(root) / e.name
         if not e.files:
             found.append((e.name, "ok"))

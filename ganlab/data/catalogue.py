@@ -59,7 +59,7 @@ def _entry(name: str, table: dict[str, Any]) -> Entry:
 
 
 @cache
-def catalogue() -> dict[str, Entry]:
+def entries() -> dict[str, Entry]:
     """All data sets by name, in the order of the catalogue."""
     text = resources("ganlab.data").joinpath("catalogue.toml").read_text(encoding="utf-8")
     return {name: _entry(name, table) for name, table in tomllib.loads(text).items()}
@@ -67,11 +67,11 @@ def catalogue() -> dict[str, Entry]:
 
 def entry(name: str) -> Entry:
     """The data set of this name. Raises DataError with the names there are."""
-    if name not in catalogue():
-        raise DataError(f"there is no data set called {name!r}. There are: {', '.join(catalogue())}. "
+    if name not in entries():
+        raise DataError(f"there is no data set called {name!r}. There are: {', '.join(entries())}. "
                         f"Your own images: ganlab.data.folder('path/to/images'), or a path with a slash, "
                         f"as in './{name}'")
-    return catalogue()[name]
+    return entries()[name]
 
 
 def size(count: int | None) -> str:
@@ -94,7 +94,7 @@ def cards() -> str:
              "Your own images need no card: `ganlab.data.folder(path)`.", "",
              "This page is made from `ganlab/data/catalogue.toml`: "
              "`python -c \"from ganlab import data; print(data.cards(), end='')\" > data/README.md`"]
-    for e in catalogue().values():
+    for e in entries().values():
         total = sum(f.bytes or 0 for f in e.files)
         counts = ", ".join(f"{n:,} {split}" for split, n in e.counts.items())
         lines += ["", f"## {e.name}", "", f"{e.title}.", "",

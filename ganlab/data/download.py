@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from ganlab.data.catalogue import File, size
 from ganlab.errors import DataError
 
-CHUNK = 1 << 18
+CHUNK = 1 << 16
 TRIES = 5  # at one address, as long as each brings the download further
 RECORD = "verified.json"  # beside the files of a set: the hashes found, so that each is computed once
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -136,7 +136,7 @@ class _Resuming:
 
     def __call__(self, url: str, output_file: str, _: Any) -> None:
         part = _part(Path(output_file).with_name(self.file.name))
-        before, reason = _length(part), "the connection was cut"
+        before, reason = _length(part), "the server hung up"
         try:
             self._load(url, part)
         except requests.exceptions.SSLError:
@@ -150,7 +150,7 @@ class _Resuming:
                 return
         have = _length(part)
         if have > before:
-            raise _Cut(f"{reason} after {size(have)} of {size(self.file.bytes)}")
+            raise _Cut(f"the connection was cut after {size(have)} of {size(self.file.bytes)}")
         raise _Refused(reason)
 
     def _load(self, url: str, part: Path) -> None:
@@ -210,8 +210,8 @@ def _failed(name: str, file: File, path: Path, log: list[str]) -> DataError:
 def disk_error(name: str, path: Path, error: OSError) -> DataError:
     """A DataError for a disk that is full or may not be written to, with what to do about it."""
     if error.errno in FULL:
-        return DataError(f"the disk is full: {path} could not be written ({error.strerror}).\nWhat has arrived "
-                         f"is kept. Free some room, or set GANLAB_DATA to a folder on a larger disk; "
+        return DataError(f"the disk is full: {path} could not be written ({error.strerror}).\nWhat has "
+                         f"arrived is kept. Free some room, or set GANLAB_DATA to a folder on a larger disk; "
                          f"then `ganlab data get {name}`")
     return DataError(f"no right to write: {path} could not be written ({error.strerror or error}).\n"
                      f"Set GANLAB_DATA to a folder of your own, for example ~/ganlab-data; "

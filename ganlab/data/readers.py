@@ -53,7 +53,7 @@ def list_range(e: Entry, folder: Path, split: str) -> list[Path]:
     files = sorted(folder.iterdir())
     start, stop = e.ranges[split]
     if len(files) < stop:
-        raise DataError(f"{folder} holds {len(files):,} files and not {stop:,}; delete it, load the set again")
+        raise DataError(f"{folder} holds {len(files):,} files, not {stop:,}; delete it and load the set again")
     return files[start:stop]
 
 
