@@ -10,7 +10,7 @@ from ganlab.errors import GanlabError
 if TYPE_CHECKING:
     import torch
 
-    from ganlab.data import Images
+    from ganlab.data import ImageFiles, Images
 
 __all__ = ["PROFILES", "Lesson", "Result", "begin", "clean", "find", "run", "table"]
 
@@ -24,8 +24,8 @@ class Lesson:
 
     profile: str
     device: "torch.device"
-    data: "Images"
-    held_out: "Images"
+    data: "Images | ImageFiles"
+    held_out: "Images | ImageFiles"
 
     def pick(self, *, ci: T, laptop: T, gpu: T) -> T:
         """The value for this lesson's profile, for example `lesson.pick(ci=100, laptop=3000, gpu=30000)`."""
@@ -37,8 +37,8 @@ def begin(profile: str = "", dataset: str = "digits") -> Lesson:
 
     Args:
         profile: "ci" (a minute on two CPU cores), "laptop" (minutes on a CPU) or "gpu" (the paper's setting,
-            scaled). Empty: the environment variable GANLAB_PROFILE, else "gpu" where CUDA is there, else "laptop".
-        dataset: a name that `ganlab.data.load` knows.
+            scaled). Empty: the environment variable GANLAB_PROFILE, else "gpu" where CUDA is there or "laptop".
+        dataset: a name that `ganlab.data.load` knows, or the path of a folder of images: a sixth is held out.
 
     Raises:
         GanlabError: unknown profile. DataError: unknown data set, or one that cannot be loaded.
@@ -64,14 +64,19 @@ def begin(profile: str = "", dataset: str = "digits") -> Lesson:
         torch.set_num_threads(min(torch.get_num_threads(), cores(), 8))
 
     device = choose_device(None)
-    lesson = Lesson(profile, device, data.load(dataset, split="train"), data.load(dataset, split="test"))
+    if dataset in data.available():
+        train, held_out = data.load(dataset), data.load(dataset, split="test")
+    else:  # a folder of images
+        everything = data.load(dataset, split="all")
+        train, held_out = everything.split(max(1, len(everything) // 6))
+    lesson = Lesson(profile, device, train, held_out)
     shape = " x ".join(map(str, lesson.data.shape))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     print(f"device   {device.type}{name and f' ({name})'}")
     print(f"profile  {profile} ({said})")
-    print(f"data     {lesson.data.name}: {len(lesson.data)} to train on, {len(lesson.held_out)} held out, each {shape}")
+    print(f"data     {train.name}: {len(train)} images to train on, {len(held_out)} held out, {shape} each")
     if profile == "gpu" and device.type == "cpu":
-        print("         profile gpu on a CPU takes hours: set profile = \"laptop\" above")
+        print("         profile gpu takes hours on a CPU; laptop is meant for it")
     return lesson
 
 
@@ -84,13 +89,11 @@ def _style() -> None:
     """Figures for a notebook: small files, and colours that stay apart for colour-blind eyes."""
     import matplotlib
 
-    # Okabe and Ito (2008), the darker ones first
-    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000"]
+    from ganlab.plots import COLOURS
+
     matplotlib.rcParams.update({
-        "axes.prop_cycle": matplotlib.cycler(color=colours), "image.cmap": "gray", "figure.dpi": 90,
-        "savefig.dpi": 90, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False,
-        "figure.constrained_layout.use": True, "font.size": 10,
-    })
+        "axes.prop_cycle": matplotlib.rcsetup.cycler(color=COLOURS), "image.cmap": "gray", "figure.dpi": 90,
+        "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True})
     try:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 

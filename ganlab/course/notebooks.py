@@ -16,7 +16,7 @@ MAX_BYTES = 1_500_000
 PROGRESS_BAR = re.compile(r"\d+%\|")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ADDED = {"injected-parameters", "papermill-error-cell-tag"}
-KEPT_CELL_METADATA = {"tags", "jupyter", "slideshow", "cellView", "editable", "deletable"}
+KEPT_METADATA = {"tags", "jupyter", "slideshow", "cellView", "editable", "deletable"}
 INSTALL = 'running lessons needs papermill: pip install "ganlab[lab]"'
 
 
@@ -86,12 +86,13 @@ def run(lessons: Iterable[str | Path] = (), profile: str = "", out: str | Path =
     target = Path(out).absolute()
     target.mkdir(parents=True, exist_ok=True)
     for path in find(lessons):
-        executed = target / path.name
+        path, executed = path.absolute(), target / path.name
+        executed.unlink(missing_ok=True)
         failure, start = "", time.monotonic()
         try:
-            papermill.execute_notebook(path.absolute(), executed, {"profile": profile} if profile else None,
-                                       cwd=path.absolute().parent, kernel_name="python3",
-                                       progress_bar={"desc": path.stem, "leave": False} if progress else False)
+            papermill.execute_notebook(path, executed, {"profile": profile} if profile else None, cwd=path.parent,
+                                       kernel_name="python3",
+                                       progress_bar=progress and {"desc": path.stem, "leave": False})
         except Exception as error:  # of the lesson, or of a kernel that died or did not start
             reason = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
             failure = f"{_failed_cell(executed)}: {reason.splitlines()[0]}"
@@ -113,32 +114,33 @@ def table(results: Sequence[Result]) -> str:
 
 
 def _failed_cell(path: Path) -> str:
-    """The first cell that did not complete, numbered from 1 as in the lesson, with its first line of code."""
+    """The last cell that was begun, numbered from 1 as in the lesson, with its first line of code."""
     import nbformat
 
-    if path.exists():
-        cells = [c for c in nbformat.read(path, as_version=4).cells if not ADDED & set(c.metadata.get("tags", ()))]
-        for number, cell in enumerate(cells, 1):
-            status = cell.metadata.get("papermill", {})
-            if cell.cell_type == "code" and (status.get("exception") or status.get("status") != "completed"):
-                return f"cell {number} ({next(iter(cell.source.strip().splitlines()), '')})"
-    return "before the first cell"
+    cells = _own_cells(nbformat.read(path, as_version=4)) if path.exists() else []
+    begun = [n for n, cell in enumerate(cells, 1) if cell.metadata.get("papermill", {}).get("start_time")]
+    if not begun:
+        return "before the first cell"
+    return f"cell {begun[-1]} ({cells[begun[-1] - 1].source.strip().partition(chr(10))[0]})"
+
+
+def _own_cells(notebook: Any) -> list[Any]:
+    """The cells that papermill has not added."""
+    return [cell for cell in notebook.cells if not ADDED & set(cell.metadata.get("tags", ()))]
 
 
 def clean(notebook: Any) -> Any:
     """Strip an executed notebook of all that should not be committed, in place, and return it.
 
-    Goes: widget state and widget views (a panel keeps its picture), progress bars, timings, papermill's marks and
-    cells, front ends' metadata. PNGs are stored with at most 256 colours.
+    Goes: widget state and widget views (a panel keeps its picture), progress bars, timings, what papermill and
+    front ends add. Stays: all the rest, PNGs with at most 256 colours.
 
     Raises:
         GanlabError: an output is an error, or the notebook stays over 1.5 MB; the message names the cell.
     """
-    cells = [c for c in notebook.cells if not ADDED & set(c.metadata.get("tags", ()))]
-    sizes = {}
-    count = 0
+    cells, sizes, count = _own_cells(notebook), {}, 0
     for number, cell in enumerate(cells, 1):
-        cell.metadata = type(cell.metadata)({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
+        cell.metadata = type(cell.metadata)({k: v for k, v in cell.metadata.items() if k in KEPT_METADATA})
         if cell.cell_type != "code":
             continue
         cell.outputs = [output for output in cell.outputs if _keep(output, number)]
@@ -154,8 +156,8 @@ def clean(notebook: Any) -> Any:
         language_info={"name": "python"})
     if (size := sum(sizes.values())) > MAX_BYTES:
         largest = max(sizes, key=sizes.__getitem__)
-        raise GanlabError(f"the outputs take {size / 1e6:.1f} MB, allowed are {MAX_BYTES / 1e6}; the largest is that "
-                          f"of cell {largest} ({sizes[largest] / 1e6:.1f} MB): draw fewer or smaller pictures")
+        raise GanlabError(f"the outputs take {size / 1e6:.1f} MB, allowed are {MAX_BYTES / 1e6}; most is that of "
+                          f"cell {largest} ({sizes[largest] / 1e6:.1f} MB): draw fewer or smaller pictures")
     return notebook
 
 
@@ -177,7 +179,7 @@ def smaller_png(encoded: str) -> str:
     """A base64 PNG on white with at most 256 colours, or the given one where that would not be smaller."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    image: Image.Image = Image.open(io.BytesIO(base64.b64decode(encoded)))
     if image.mode == "P":
         return encoded
     if "A" in image.mode:

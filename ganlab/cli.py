@@ -1,0 +1,295 @@
+"""The command `ganlab`. Heavy imports wait until a command needs them, so that `--help` answers at once."""
+
+import argparse
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ganlab import __version__
+from ganlab.errors import GanlabError
+
+EXAMPLES = {
+    "": """examples:
+  ganlab lab                                     open the lessons in JupyterLab
+  ganlab train gan --data digits --steps 3000    train a model from the command line
+  ganlab doctor                                  find out what is wrong with the installation""",
+    "lab": """examples:
+  ganlab lab
+  ganlab lab --no-browser --port 8890            further words go to JupyterLab""",
+    "run": """examples:
+  ganlab run 00 03                               two lessons, results in runs/
+  ganlab run --all --profile ci                  every lesson, each in a minute or less""",
+    "train": """examples:
+  ganlab train gan --data digits --steps 3000
+  ganlab train vae --data mnist --steps 10000 --set latent=16 --weight kl=4
+  ganlab train dcgan --data ./my-photos --size 64 --steps 20000 --save-every 1000 --out runs/photos.pt
+  ganlab train dcgan --data ./my-photos --size 64 --steps 40000 --out runs/photos.pt --resume
+  ganlab train gan --data digits --steps 3000 --objective wasserstein --schedule "discriminator_steps(5)"
+  torchrun --standalone --nproc_per_node 2 -m ganlab train dcgan --data celeba --steps 50000""",
+    "sample": """examples:
+  ganlab sample runs/gan-digits.pt
+  ganlab sample runs/photos.pt --n 16 --seed 7 --out photos.png""",
+    "data": """examples:
+  ganlab data list
+  ganlab data get mnist
+  ganlab data check                              verify everything that is on disk""",
+    "doctor": """exit status 1 if something is wrong, 0 otherwise""",
+}
+
+
+def pair(text: str) -> tuple[str, Any]:
+    """NAME=VALUE as (name, value); a value that is no Python literal stays a text."""
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def number(text: str) -> tuple[str, float]:
+    """"generator=1e-4" as ("generator", 1e-4), and a number without a name, which is for all, as ("", number)."""
+    name, _, value = text.rpartition("=")
+    return name, float(value)
+
+
+def count(text: str) -> int:
+    """A whole number, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is a `--help` away."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = Parser("ganlab", description="A course on GANs: lessons, models, one training loop.",
+                 epilog=EXAMPLES[""], formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--version", action="version", version=f"ganlab {__version__}")
+    top.add_argument("--debug", action="store_true", help="show errors with their traceback")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, epilog=EXAMPLES[name],
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        # Also after the command, without undoing one given before it.
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return sub
+
+    command("lab", "open the lessons in JupyterLab")
+
+    option = command("run", "run lessons from top to bottom and say how each went").add_argument
+    option("lessons", nargs="*", metavar="LESSON", help="number, beginning of a name, or path of a notebook")
+    option("--all", action="store_true", help="every lesson")
+    option("--profile", default="", choices=["ci", "laptop", "gpu"], help="default: each lesson chooses")
+    option("--out", default="runs", help="folder for the executed notebooks (default: runs)")
+    option("--update", action="store_true", help="also write those that succeed, cleaned, over the originals")
+
+    sub = command("train", "train a model and save it")
+    option = sub.add_argument
+    values: dict[str, Any] = {"nargs": "+", "action": "extend"}
+    option("model", help="autoencoder, vae, gan, dcgan, ...")
+    option("--data", help="name of a data set, or path of a folder with images (default: digits)")
+    option("--steps", type=count, required=True, help="steps in all; with --resume, those done count")
+    option("--size", type=count, help="height and width to bring the images to")
+    option("--channels", type=int, choices=[1, 3], help="1: grey, 3: colour")
+    option("--batch-size", type=count, help="images a step (default: the model's)")
+    option("--lr", type=number, metavar="RATE", **values, help="2e-4 or generator=1e-4 (default: the model's)")
+    option("--objective", help="adversarial objective, for example least-squares")
+    option("--schedule", help='who moves when, for example "discriminator_steps(5)" (default: alternate)')
+    option("--weight", type=number, default=[], metavar="NAME=VALUE", **values, help="weights of terms")
+    option("--set", type=pair, default=[], metavar="NAME=VALUE", **values, help="further options of the model")
+    option("--seed", type=int, help="decides all randomness (default: 0)")
+    option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
+    option("--precision", choices=["float32", "bf16", "fp16"], help="of the networks (default: float32)")
+    option("--out", metavar="FILE", help="checkpoint (default: runs/MODEL-DATA.pt)")
+    option("--save-every", type=count, metavar="STEPS", help="default: only at the end")
+    option("--log-every", type=count, metavar="STEPS", help="steps a row of the history (default: 10)")
+    option("--tensorboard", metavar="FOLDER", help="write TensorBoard's event files there")
+    existing = sub.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    existing.add_argument("--force", action="store_true", help="start over although the checkpoint exists")
+
+    option = command("sample", "draw samples of a trained model as one picture").add_argument
+    option("checkpoint", help="what `ganlab train` wrote")
+    option("--n", type=count, default=64, help="how many (default: 64)")
+    option("--seed", type=int, default=0, help="default: 0")
+    option("--out", default="grid.png", help="default: grid.png")
+    option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
+
+    option = command("data", "list, download and verify data sets").add_argument
+    option("action", choices=["list", "get", "check"])
+    option("names", nargs="*", metavar="NAME", help="data sets; check without names: everything on disk")
+
+    command("doctor", "check versions, device, threads, data and widgets")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    top = parser()
+    args, rest = top.parse_known_args(argv)
+    if rest and args.command != "lab":
+        top.error(f"unknown: {' '.join(rest)}")
+    try:
+        args.words = rest
+        commands = {"lab": lab, "run": run, "train": train, "sample": sample, "data": data, "doctor": doctor}
+        return commands[args.command](args)
+    except (Exception, KeyboardInterrupt) as error:
+        if args.debug:
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            print(f"ganlab: {error or 'stopped'}", file=sys.stderr)
+            return 130
+        known = isinstance(error, (GanlabError, OSError))
+        print(f"ganlab: {error}" if known else f"ganlab: {type(error).__name__}: {error} (--debug shows where)",
+              file=sys.stderr)
+        return 1
+
+
+def lab(args: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from ganlab.course.notebooks import folder
+
+    if find_spec("jupyterlab") is None:
+        raise GanlabError('JupyterLab is not installed: pip install "ganlab[lab]"')
+    return subprocess.call([sys.executable, "-m", "jupyterlab", *args.words], cwd=folder())
+
+
+def run(args: argparse.Namespace) -> int:
+    from ganlab import course
+
+    if bool(args.lessons) == args.all:
+        names = ", ".join(path.stem for path in course.find())
+        raise GanlabError(f"name the lessons to run, or say --all; lessons: {names}")
+    results = course.run(args.lessons, args.profile, args.out, update=args.update)
+    print(course.table(results))
+    failed = sum(bool(r.failure) for r in results)
+    print(f"{len(results) - failed} of {len(results)} lessons passed; the notebooks are in {args.out}")
+    return int(failed > 0)
+
+
+def train(args: argparse.Namespace) -> int:
+    from ganlab import models
+    from ganlab.data import load
+    from ganlab.training import Training
+
+    if args.model not in models.MODELS:
+        models.create(args.model)  # raises, and says which there are
+    name = args.data or "digits"
+    out = Path(args.out or f"runs/{args.model}-{Path(name).name}.pt")
+    asked = {key: value for key, value in vars(args).items() if value is not None}
+    loading = {key: asked[key] for key in ("size", "channels") if key in asked}
+    options = dict(args.set) | {key: asked[key] for key in ("objective",) if key in asked}
+    rates = dict(args.lr or ())
+    how: dict[str, Any] = {key: asked[key] for key in ("device", "precision", "log_every", "save_every", "tensorboard")
+                           if key in asked}
+    # Without --save-every the only file is that of the end, where a failure to write it is an error.
+    how |= {"checkpoint": out} if args.save_every else {}
+    if args.resume:
+        training = Training.restore(out, load(name, **loading) if args.data else None, **how)
+        _refuse_differences(asked, options, training, out)
+        training.weights.update(args.weight)
+        training.learning_rates.update(_for_each(training.learning_rates, rates))
+    elif out.exists() and not args.force:
+        raise GanlabError(f"{out} exists: --resume goes on from it, --force starts over, --out takes another file")
+    else:
+        images, seed = load(name, **loading), args.seed or 0
+        model = models.create(args.model, shape=images.shape, seed=seed, weights=dict(args.weight), **options)
+        default = dict.fromkeys(model.players, model.learning_rate)
+        training = Training(model, images, seed, batch_size=args.batch_size, schedule=args.schedule or "alternate",
+                            learning_rate=default | _for_each(default, rates), **how)
+    if training.main:
+        print(f"{training.model.name} on {len(training.data)} images of {training.data.name} ({training.device}), "
+              f"step {training.step} of {args.steps}, batches of {training.batch_size}, to {out}")
+    try:
+        training.run(max(0, args.steps - training.step))
+    except KeyboardInterrupt:
+        training.save(out)
+        raise KeyboardInterrupt(f"stopped after step {training.step}; --resume goes on from {out}") from None
+    training.save(out)
+    if training.main and len(training.history):
+        last = {name: values[-1] for name, values in training.history.columns.items()}
+        print(", ".join(f"{name} {value:.4g}" for name, value in last.items() if not name.startswith("weight/")))
+    return 0
+
+
+def _for_each(players: Iterable[str], rates: dict[str, float]) -> dict[str, float]:
+    """What --lr says, by player: the rate without a name is for all."""
+    return (dict.fromkeys(players, rates[""]) if "" in rates else {}) | {k: v for k, v in rates.items() if k}
+
+
+def _refuse_differences(asked: dict[str, Any], options: dict[str, Any], training: Any, out: Path) -> None:
+    """A resumed run keeps its configuration; say so where the command line asks for another."""
+    from ganlab.schedule import parse
+
+    saved = training.recording()
+    wanted = {key: asked[key] for key in ("model", "seed", "batch_size") if key in asked} | options
+    wanted |= {"schedule": str(parse(asked["schedule"]))} if "schedule" in asked else {}
+    for key, value in wanted.items():
+        kept = (saved | saved["config"]).get(key)
+        if (tuple(value) if isinstance(value, list) else value) != kept:
+            raise GanlabError(f"--resume goes on with {key} = {kept}, as saved in {out}, and not {value}: "
+                              "leave that out, or start a new run with another --out")
+
+
+def sample(args: argparse.Namespace) -> int:
+    from ganlab import checkpoint, models
+    from ganlab.plots import tile
+    from ganlab.training import choose_device
+
+    content = checkpoint.read(args.checkpoint)
+    model: Any = models.create(content["model"], seed=content["model_seed"], **content["config"])
+    model.load_state_dict(content["state"])
+    images = model.to(choose_device(args.device)).sample(args.n, seed=args.seed)
+    if images.ndim != 4:
+        raise GanlabError(f"{args.checkpoint} makes points, not images; plot them in a notebook")
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        tile(images, scale=2).save(out)
+    except ValueError:
+        raise GanlabError(f"cannot tell the format of {out}; give --out a name such as grid.png") from None
+    print(f"{args.n} samples of {content['model']} after {content['step']} steps: {out}")
+    return 0
+
+
+def data(args: argparse.Namespace) -> int:
+    from ganlab import data
+    from ganlab.data.catalogue import entry, size
+    from ganlab.doctor import on_disk
+
+    if args.action == "list":
+        for e in map(entry, args.names or data.available()):
+            download = size(sum(f.bytes or 0 for f in e.files) or None) if e.files else "none"
+            print(f"{e.name:16}{on_disk(e.name):9}{download:>13}  {e.title}")
+        print(f"(kept in {data.root()}; `ganlab data get NAME` downloads)")
+    elif args.action == "get":
+        if not args.names:
+            raise GanlabError("name the sets to download; `ganlab data list` shows them")
+        for name in args.names:
+            print(f"{name}: {data.get(name)}")
+    else:
+        status = [line for name in args.names or filter(on_disk, data.available()) for line in data.check(name)]
+        for file, found in status:
+            print(f"{file:48}  {found}")
+        fine = ("ok",) if args.names else ("ok", "missing")
+        return int(not all(found.startswith(fine) for _, found in status))
+    return 0
+
+
+def doctor(_: argparse.Namespace) -> int:
+    from ganlab.doctor import main
+
+    return main()
