@@ -1,7 +1,9 @@
 """Files that survive a crash: written aside, synced, renamed; the one before is kept; no pickle is ever loaded."""
 
+import contextlib
 import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,8 @@ def write(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
         os.replace(aside, path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
         raise CheckpointError(f"could not save {path}: {error}. What was saved before is untouched; free some space "
                               "or give another path, then save again.") from error
 
@@ -66,6 +69,10 @@ def _load(path: Path, map_location: Any) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
+        # torch does not look at the checksums in its own files.
+        with zipfile.ZipFile(path) as archive:
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"{damaged} has a wrong checksum")
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
         # torch reports damage in many ways (zip, unpickling, end of file); all of them mean the same here.

@@ -120,6 +120,14 @@ class History:
         self.columns["step"].append(float(step))
         return row
 
+    def state(self) -> dict[str, Any]:
+        """Everything recorded so far, as plain values and tensors."""
+        return {"columns": self.columns, "pending": self._pending}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from an earlier `state`."""
+        self.columns, self._pending = state["columns"], list(state["pending"])
+
     def frame(self) -> "pandas.DataFrame":
         """The history as a table: a row per record, `step` as its index."""
         import pandas

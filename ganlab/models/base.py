@@ -1,6 +1,7 @@
 """What every model is: a set of players, each with its own named, weighted terms."""
 
 import functools
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, SimpleNamespace
@@ -173,6 +174,6 @@ class Model(nn.Module, metaclass=Seeded):
 def mlp(*widths: int, activation: Callable[[], nn.Module]) -> nn.Sequential:
     """Linear layers from widths[0] to widths[-1], the activation between them and not after the last."""
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(widths)):
         layers += [activation()] * (i > 0) + [nn.Linear(a, b)]
     return nn.Sequential(*layers)

@@ -56,7 +56,6 @@ class DCGAN(GAN):
         norm: False leaves batch norm out of both networks, to see what it is for.
     """
 
-    betas = (0.5, 0.999)
     batch_size = 128
 
     def __init__(self, shape: Sequence[int] = (3, 64, 64), latent: int = 100, objective: str = "non-saturating",

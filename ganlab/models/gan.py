@@ -30,6 +30,7 @@ class GAN(Model):
 
     weights: Mapping[str, float] = {"adversarial": 1.0}
     watched = ("D(x)", "D(G(z))")
+    betas = (0.5, 0.999)
 
     def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 100, objective: str = "non-saturating",
                  weights: Mapping[str, float] | None = None, hidden: Sequence[int] = (256, 512, 1024)) -> None:
@@ -41,6 +42,12 @@ class GAN(Model):
         self.generator: nn.Module = nn.Sequential(
             mlp(latent, *hidden, values, activation=nn.ReLU),
             nn.Tanh() if len(shape) == 3 else nn.Identity(), nn.Unflatten(1, tuple(shape)))
+        for layer in self.generator.modules():
+            # He initialisation (arXiv:1502.01852, eq. 10) keeps the spread of z on its way through the ReLUs. With
+            # PyTorch's smaller default all fakes begin nearly equal, and the game begins collapsed.
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def play(self, x: Tensor, labels: Tensor | None = None) -> Round:
         """The batch and as many fakes G(z), z ~ N(0, I)."""

@@ -1,0 +1,315 @@
+"""Every model against published counts and closed forms, and every rule that holds for all of them."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from ganlab import models, objectives
+from ganlab.data.images import Images, to_float
+from ganlab.errors import GanlabError
+from ganlab.models.base import MODELS, Model, Round, mlp
+from ganlab.models.vae import kl_to_standard_normal
+from ganlab.training import Training
+
+SMALL = {"autoencoder": {"hidden": (32,), "latent": 4}, "vae": {"hidden": (32,), "latent": 4},
+         "gan": {"hidden": (32,), "latent": 8}, "dcgan": {"shape": (1, 28, 28), "latent": 8, "width": 8}}
+
+
+def small(name: str, **config) -> Model:
+    return models.create(name, **{"shape": (1, 28, 28), **SMALL[name], **config})
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_every_registered_model_is_tested_here():
+    assert set(SMALL) == {name for name, cls in MODELS.items() if cls.__module__.startswith("ganlab.")}
+
+
+@pytest.mark.parametrize(("name", "config", "counts"), [
+    ("autoencoder", {"latent": 16}, {"autoencoder": 1_137_184}),
+    ("gan", {}, {"generator": 1_486_352, "discriminator": 1_460_225}),
+    ("dcgan", {}, {"generator": 3_576_707, "discriminator": 2_765_568}),
+])
+def test_published_parameter_counts(name, config, counts):
+    assert {player: count(net) for player, net in models.create(name, **config).players.items()} == counts
+
+
+@pytest.mark.parametrize("size", [28, 32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_dcgan_sizes_and_colours(size, channels):
+    model = models.create("dcgan", shape=(channels, size, size), width=4, latent=5)
+    images = model.sample(2, seed=0)
+    assert images.shape == (2, channels, size, size)
+    assert images.abs().max() <= 1
+    assert model.discriminator(images).shape == (2, 1, 1, 1)
+
+
+def test_dcgan_refuses_other_sizes():
+    with pytest.raises(GanlabError, match="28, 32, 64, 128"):
+        models.create("dcgan", shape=(3, 48, 48))
+    with pytest.raises(GanlabError, match="square"):
+        models.create("dcgan", shape=(3, 64, 32))
+
+
+def test_dcgan_initial_weights_have_the_published_statistics():
+    model = models.create("dcgan", width=32)
+    for m in model.modules():
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+            n = m.weight.numel()
+            # Five standard errors of a mean and of a standard deviation.
+            assert abs(m.weight.mean()) < 5 * 0.02 / n ** 0.5
+            assert abs(m.weight.std() / 0.02 - 1) < 5 / (2 * n) ** 0.5
+            assert m.bias is None or (m.bias == 0).all()
+    scales = torch.cat([m.weight for m in model.modules() if isinstance(m, nn.BatchNorm2d)])
+    assert abs(scales.mean() - 1) < 5 * 0.02 / len(scales) ** 0.5
+    assert abs(scales.std() / 0.02 - 1) < 5 / (2 * len(scales)) ** 0.5
+
+
+def test_dcgan_follows_the_architectural_rules():
+    model = models.create("dcgan")
+    d, g = list(model.discriminator), list(model.generator)
+    assert not isinstance(d[1], nn.BatchNorm2d) and not isinstance(g[-2], nn.BatchNorm2d)
+    assert all(m.stride == (2, 2) for m in d[:-1] if isinstance(m, nn.Conv2d))
+    assert {m.negative_slope for m in d if isinstance(m, nn.LeakyReLU)} == {0.2}
+    assert isinstance(g[-1], nn.Tanh) and not any(isinstance(m, (nn.Linear, nn.MaxPool2d)) for m in model.modules())
+
+
+def test_kl_term_against_torch_distributions():
+    torch.manual_seed(0)
+    mean, log_variance = torch.randn(50, 7) * 2, torch.randn(50, 7)
+    expected = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(0.0, 1.0))
+    torch.testing.assert_close(kl_to_standard_normal(mean, log_variance), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_vae_terms_are_the_negative_elbo():
+    model = small("vae")
+    x = torch.rand(6, 1, 28, 28) * 2 - 1
+    model.rng = torch.Generator().manual_seed(0)
+    round = model.play(x)
+    terms = model("autoencoder", round)
+    pixels = (x.flatten(1) + 1) / 2
+    p = torch.sigmoid(round.logits)
+    bernoulli = -(pixels * p.log() + (1 - pixels) * (1 - p).log()).sum(1).mean()
+    torch.testing.assert_close(terms["reconstruction"], bernoulli, rtol=1e-4, atol=1e-2)
+    expected = kl_divergence(Normal(round.mean, (round.log_variance / 2).exp()), Normal(0.0, 1.0)).sum(1).mean()
+    torch.testing.assert_close(terms["kl"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_vae_reparameterisation_has_mean_mu_and_spread_sigma():
+    model = models.create("vae", shape=(3,), hidden=(), latent=2)
+    with torch.no_grad():
+        model.autoencoder.encoder[0].weight.zero_()
+        model.autoencoder.encoder[0].bias.copy_(torch.tensor([1.0, -2.0, 0.0, 1.0]))
+        seen = []
+        model.autoencoder.decoder.register_forward_hook(lambda m, args, out: seen.append(args[0]))
+        model.rng = torch.Generator().manual_seed(0)
+        model.play(torch.zeros(20_000, 3))
+    z = seen[0]
+    assert (z.mean(0) - torch.tensor([1.0, -2.0])).abs().max() < 0.06
+    assert (z.std(0) / torch.tensor([1.0, 0.5]).exp().pow(torch.tensor([0.0, 1.0])) - 1).abs().max() < 0.03
+
+
+def test_linear_autoencoder_reaches_the_error_of_pca():
+    torch.manual_seed(0)
+    points = torch.randn(512, 4) * torch.tensor([3.0, 2.0, 0.3, 0.1]) @ torch.linalg.qr(torch.randn(4, 4))[0]
+    points = (points - points.mean(0)) / 4
+    model = models.create("autoencoder", shape=(4,), latent=2, hidden=(), output="linear")
+    training = Training(model, points, batch_size=512, learning_rate=0.03, device="cpu").run(1000, progress=False)
+    training.learning_rates["autoencoder"] = 0.003
+    training.run(100, progress=False)
+    # What two principal components leave over: the two smallest eigenvalues, in units of the range [0, 1].
+    left_over = torch.linalg.eigvalsh(torch.cov(points.T, correction=0))[:2].sum() / 4 / 4
+    assert training.history["autoencoder/reconstruction"][-1] == pytest.approx(left_over.item(), rel=0.05)
+    assert training.history["autoencoder/reconstruction"][-1] >= left_over.item() * 0.999
+
+
+def test_autoencoder_images_stay_in_range_and_black_can_be_reached():
+    model = small("autoencoder")
+    assert model.reconstruct(torch.full((2, 1, 28, 28), -1.0)).shape == (2, 1, 28, 28)
+    with torch.no_grad():
+        model.autoencoder.decoder[-1].bias.fill_(-30.0)
+    assert model.sample(2, seed=0).min() == pytest.approx(-1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SMALL)
+class TestEveryModel:
+    def batch(self, digits: Images, n: int = 16) -> tuple:
+        return to_float(digits.images[:n]), digits.labels[:n]
+
+    def test_terms_and_weights_agree(self, name, digits):
+        model = small(name)
+        model.rng = torch.Generator().manual_seed(0)
+        round = model.play(*self.batch(digits))
+        used = set()
+        for player in model.players:
+            terms = model(player, round)
+            assert all(t.shape == () and t.dtype == torch.float32 for t in terms.values())
+            used |= set(terms)
+        assert used >= set(model.weights), "a weight without a term would be a slider that does nothing"
+
+    def test_one_step_lowers_the_players_own_loss(self, name, digits):
+        for player in small(name).players:
+            model = small(name)
+            batch = self.batch(digits, 64)
+
+            def loss(model=model, batch=batch, player=player) -> torch.Tensor:
+                model.rng = torch.Generator().manual_seed(0)
+                terms = model(player, model.play(*batch))
+                return sum(model.weights[n] * t for n, t in terms.items() if n in model.weights)
+
+            optimizer = model.optimizer(player, model.players[player].parameters(), 1e-4)
+            before = loss()
+            before.backward()
+            optimizer.step()
+            assert loss() < before
+
+    def test_no_gradient_reaches_the_player_that_stands_still(self, name, digits):
+        model = small(name)
+        for player in model.players:
+            model.zero_grad(set_to_none=True)
+            for other, net in model.players.items():
+                net.requires_grad_(other == player)
+            round = model.play(*self.batch(digits))
+            sum(t for n, t in model(player, round).items() if n in model.weights).backward()
+            for other, net in model.players.items():
+                moved = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in net.parameters()]
+                assert any(moved) if other == player else not any(moved)
+
+    def test_standing_still_builds_no_graph(self, name, digits):
+        model = small(name)
+        if "generator" not in model.players:
+            assert model.play(*self.batch(digits)).__dict__  # a single player always moves
+            return
+        model.generator.requires_grad_(False)
+        assert not model.play(*self.batch(digits)).fake.requires_grad
+
+    def test_sampling_is_one_call_in_eval_mode_without_gradients(self, name):
+        model = small(name).train()
+        modes = []
+        model.apply(lambda m: m.register_forward_hook(lambda m, *_: modes.append(m.training)))
+        images = model.sample(3, seed=1)
+        assert images.shape == (3, 1, 28, 28) and not images.requires_grad
+        assert modes and not any(modes) and model.training
+        assert torch.equal(images, model.sample(3, seed=1))
+        assert not torch.equal(images, model.sample(3, seed=2))
+
+    def test_seed_alone_decides_the_first_weights(self, name):
+        torch.manual_seed(1)
+        a, before = small(name, seed=3), torch.get_rng_state()
+        torch.manual_seed(2)
+        b, c = small(name, seed=3), small(name, seed=4)
+        same = [torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True)]
+        assert all(same)
+        assert not all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), c.state_dict().values(), strict=True))
+        torch.manual_seed(1)
+        small(name)
+        assert torch.equal(before, torch.get_rng_state()), "building a model must not disturb the user's random numbers"
+
+    def test_config_builds_the_same_model_again(self, name):
+        model = small(name, weights={next(iter(MODELS[name].weights)): 2.5})
+        again = models.create(name, seed=model.seed, weights=dict(model.weights), **model.config)
+        assert again.config == model.config and again.weights == model.weights
+        assert torch.equal(model.sample(2, seed=0), again.sample(2, seed=0))
+
+    def test_a_copy_is_independent(self, name):
+        model = small(name)
+        twin = copy.deepcopy(model)
+        with torch.no_grad():
+            next(twin.parameters()).add_(1.0)
+        assert not torch.equal(next(model.parameters()), next(twin.parameters()))
+        twin.sample(1)
+
+    def test_bf16_and_float32_agree(self, name, digits):
+        model = small(name)
+        found = {}
+        for dtype in (torch.float32, torch.bfloat16):
+            model.rng = torch.Generator().manual_seed(0)
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+                round = model.play(*self.batch(digits))
+                found[dtype] = {p: model(p, round) for p in model.players}
+        for player, terms in found[torch.float32].items():
+            for term, value in terms.items():
+                assert found[torch.bfloat16][player][term].dtype == torch.float32
+                torch.testing.assert_close(found[torch.bfloat16][player][term], value, rtol=0.03, atol=0.02)
+
+
+@pytest.mark.parametrize("objective", objectives.OBJECTIVES)
+@pytest.mark.parametrize("name", [n for n in SMALL if "objective" in models.create(n, **SMALL[n]).config])
+def test_any_objective_trains_any_adversarial_model(name, objective, digits):
+    model = small(name, objective=objective)
+    before = {p: [w.clone() for w in net.parameters()] for p, net in model.players.items()}
+    Training(model, digits, batch_size=16, device="cpu").run(2, progress=False)
+    for player, net in model.players.items():
+        assert any(not torch.equal(w, v) for w, v in zip(net.parameters(), before[player], strict=True))
+
+
+def test_joint_and_separate_judging_agree_without_batch_norm():
+    model = small("gan")
+    real, fake = torch.randn(4, 1, 28, 28), torch.randn(4, 1, 28, 28)
+    joint = model.judge(real, fake)
+    torch.testing.assert_close(joint, (model.discriminator(real), model.discriminator(fake)))
+
+
+def test_batch_norm_never_sees_real_and_fake_together():
+    model = small("dcgan")
+    sizes = []
+    model.discriminator.register_forward_hook(lambda m, args, out: sizes.append(len(args[0])))
+    model.judge(torch.randn(4, 1, 28, 28), torch.randn(4, 1, 28, 28))
+    assert sizes == [4, 4]
+
+
+def test_clear_errors():
+    with pytest.raises(GanlabError, match="no model is called 'gann'; models: .*gan"):
+        models.create("gann")
+    with pytest.raises(GanlabError, match="gan has no argument 'depth'; it takes shape, latent"):
+        models.create("gan", depth=3)
+    with pytest.raises(GanlabError, match="no term 'cycle'; its terms are 'adversarial'"):
+        models.create("gan", weights={"cycle": 1.0})
+    with pytest.raises(GanlabError, match="no objective is called 'wgan'; objectives: minimax"):
+        models.create("gan", objective="wgan")
+    with pytest.raises(TypeError):
+        models.create("gan").weights["adversarial"] = 2.0
+
+
+def test_a_new_model_is_one_class_and_nothing_else(tmp_path):
+    try:
+        class Mean(Model):
+            """Learn one image: the mean of the data."""
+
+            weights = {"distance": 1.0, "size": 0.0}
+            watched = ("norm",)
+
+            def __init__(self, shape=(1, 28, 28), weights=None):
+                super().__init__(weights, shape=tuple(shape))
+                self.painter = mlp(1, 28 * 28, activation=nn.ReLU)
+
+            def play(self, x, labels=None):
+                return Round(x=x, image=self.painter(torch.ones(1, 1)).view(1, 1, 28, 28))
+
+            def painter_terms(self, round):
+                return {"distance": (round.x - round.image).square().mean(), "size": round.image.square().mean(),
+                        "norm": round.image.detach().norm()}
+
+        data = Images(torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8))
+        training = Training(models.create("mean"), data, batch_size=64, learning_rate=0.05, device="cpu")
+        training.run(200, progress=False)
+        assert training.history["painter/distance"][-1] == pytest.approx(data.floats().var(0, correction=0).mean().item(),
+                                                                         rel=0.05)
+        assert training.history["norm"][-1] > 0
+        training.save(tmp_path / "mean.pt")
+        again = Training.restore(tmp_path / "mean.pt", data=data, device="cpu")
+        assert again.step == 200 and set(again.weights) == {"distance", "size"}
+    finally:
+        MODELS.pop("mean")
+
+
+def test_a_misspelt_term_is_an_error_that_names_it():
+    model = small("gan")
+    model.generator_terms = lambda round: {"adversrial": round.fake.mean()}
+    with pytest.raises(GanlabError, match="generator has a term 'adversrial' without a weight"):
+        model("generator", model.play(torch.zeros(2, 1, 28, 28)))
