@@ -22,11 +22,11 @@ from ganlab.data.folder import ImageFiles, folder, from_files
 from ganlab.data.images import Dataset, Images, digits
 from ganlab.errors import DataError
 
-__all__ = ["Dataset", "ImageFiles", "Images", "available", "cards", "check", "digits", "folder", "get",
-           "load", "rebuild", "root"]
+__all__ = ["Dataset", "ImageFiles", "Images", "available", "cards", "check", "digits", "folder", "get", "load",
+           "rebuild", "root"]
 
 
-def load(name: str, split: str = "train", size: int | None = None, channels: int | None = None,
+def load(name: str | Path, split: str = "train", size: int | None = None, channels: int | None = None,
          root: str | Path | None = None, download: bool = True) -> Images | ImageFiles:
     """A data set by name, or the images in a folder if `name` is the path of one.
 
@@ -46,6 +46,7 @@ def load(name: str, split: str = "train", size: int | None = None, channels: int
         raise DataError(f"there is no split {split!r}; there are 'train', 'test' and 'all'")
     if (size is not None and size < 1) or channels not in (None, 1, 3):
         raise DataError(f"size={size}, channels={channels}: size is a number of pixels, channels is 1 or 3")
+    name = str(name)
     if name not in entries() and (set(name) & set("/\\~") or Path(name).is_dir()):
         return _load_folder(Path(name).expanduser(), split, size, channels)
     e = entry(name)
@@ -98,9 +99,8 @@ def _root(given: str | Path | None) -> Path:
 
 def get(name: str, root: str | Path | None = None) -> Path:
     """Download, verify and unpack all of a set; returns its folder."""
-    here = _root(root) / name
-    _prepare(entry(name), here, "all", download=True)
-    return here
+    _prepare(entry(name), _root(root) / name, "all", download=True)
+    return _root(root) / name
 
 
 def _prepare(e: Entry, here: Path, split: str, download: bool) -> dict[str, Path]:

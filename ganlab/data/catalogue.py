@@ -68,9 +68,8 @@ def entries() -> dict[str, Entry]:
 def entry(name: str) -> Entry:
     """The data set of this name. Raises DataError with the names there are."""
     if name not in entries():
-        raise DataError(f"there is no data set called {name!r}. There are: {', '.join(entries())}. "
-                        f"Your own images: ganlab.data.folder('path/to/images'), or a path with a slash, "
-                        f"as in './{name}'")
+        raise DataError(f"there is no data set called {name!r}. There are: {', '.join(entries())}. Your own images: "
+                        f"ganlab.data.folder('path/to/images'), or a path with a slash, as in './{name}'")
     return entries()[name]
 
 

@@ -210,9 +210,7 @@ def _failed(name: str, file: File, path: Path, log: list[str]) -> DataError:
 def disk_error(name: str, path: Path, error: OSError) -> DataError:
     """A DataError for a disk that is full or may not be written to, with what to do about it."""
     if error.errno in FULL:
-        return DataError(f"the disk is full: {path} could not be written ({error.strerror}).\nWhat has "
-                         f"arrived is kept. Free some room, or set GANLAB_DATA to a folder on a larger disk; "
-                         f"then `ganlab data get {name}`")
-    return DataError(f"no right to write: {path} could not be written ({error.strerror or error}).\n"
-                     f"Set GANLAB_DATA to a folder of your own, for example ~/ganlab-data; "
-                     f"then `ganlab data get {name}`")
+        return DataError(f"the disk is full: {path} could not be written ({error.strerror}).\nWhat has arrived is "
+                         f"kept. Free some room, or set GANLAB_DATA to a larger disk; then `ganlab data get {name}`")
+    return DataError(f"no right to write: {path} could not be written ({error.strerror or error}).\nSet GANLAB_DATA to "
+                     f"a folder of your own, for example ~/ganlab-data; then `ganlab data get {name}`")
