@@ -104,7 +104,8 @@ def latent_map(points: Any, labels: Any = None, classes: Sequence[str] = (), tit
         labels = np.asarray(labels)
         for label in np.unique(labels):
             some = points[labels == label]
-            ax.scatter(some[:, 0], some[:, 1], s=6, linewidths=0, alpha=0.7, color=DIGIT_COLOURS[label % len(DIGIT_COLOURS)])
+            colour = DIGIT_COLOURS[label % len(DIGIT_COLOURS)]
+            ax.scatter(some[:, 0], some[:, 1], s=6, linewidths=0, alpha=0.7, color=colour)
         for label in np.unique(labels):
             x, y = np.median(points[labels == label], axis=0)
             ax.text(x, y, classes[label] if classes else str(label), ha="center", va="center", weight="bold",

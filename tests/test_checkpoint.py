@@ -31,7 +31,8 @@ RUN = textwrap.dedent("""
         t = Training.restore(path, device="cpu", checkpoint=path, save_every=3)
     else:
         t = Training(models.create("dcgan", shape=(1, 28, 28), width=4, latent=8), data.load("digits"), seed=1,
-                     batch_size=16, schedule="threshold(1.2, 0.8, patience=4)", device="cpu", checkpoint=path, save_every=3)
+                     batch_size=16, schedule="threshold(1.2, 0.8, patience=4)", device="cpu", checkpoint=path,
+                     save_every=3)
     print("ready", flush=True)
     t.weights["adversarial"] = 0.75
     t.run(steps - t.step, progress=False)
@@ -47,7 +48,8 @@ def same(a, b) -> bool:
 
 
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("schedule", ["alternate", "threshold(0.7, 0.7, patience=3)", "warm_up(4, discriminator_steps(2))"])
+@pytest.mark.parametrize("schedule", ["alternate", "threshold(0.7, 0.7, patience=3)",
+                                      "warm_up(4, discriminator_steps(2))"])
 def test_restored_runs_end_bit_identical(name, schedule, digits, tmp_path):
     if schedule != "alternate" and "generator" not in small(name).players:
         schedule = "alternate"
@@ -105,8 +107,9 @@ def test_a_run_killed_at_random_moments_ends_bit_identical(tmp_path):
         process.wait()
     assert kills >= 2, "the run ended before it could be killed: give it more steps"
     subprocess.run([sys.executable, script, path, "400"], check=True, env=env, stdout=subprocess.DEVNULL)
-    subprocess.run([sys.executable, script, tmp_path / "whole.pt", "400"], check=True, env=env, stdout=subprocess.DEVNULL)
-    killed, whole = (Training.restore(p, device="cpu") for p in (path, tmp_path / "whole.pt"))
+    whole = tmp_path / "whole.pt"
+    subprocess.run([sys.executable, script, whole, "400"], check=True, env=env, stdout=subprocess.DEVNULL)
+    killed, whole = (Training.restore(p, device="cpu") for p in (path, whole))
     assert killed.step == whole.step == 400
     assert same(weights(killed), weights(whole))
     assert killed.history["D(x)"] == whole.history["D(x)"]
@@ -158,7 +161,8 @@ def html(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "message"), [
-    (truncated, "truncated or no checkpoint"), (emptied, "truncated or no checkpoint"), (flipped, "truncated or no checkpoint"),
+    (truncated, "truncated or no checkpoint"), (emptied, "truncated or no checkpoint"),
+    (flipped, "truncated or no checkpoint"),
     (foreign, "was not written by ganlab"), (a_pickle, "truncated or no checkpoint"),
     (older, "has checkpoint format 0, this ganlab reads 1"), (html, "truncated or no checkpoint"),
     (Path.unlink, "there is no checkpoint")])

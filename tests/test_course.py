@@ -89,8 +89,8 @@ def lessons(tmp_path, monkeypatch):
     folder.mkdir()
     parameters = new_code_cell('profile = ""  # ci, laptop or gpu', metadata={"tags": ["parameters"]})
     good = [new_markdown_cell("# Good"), parameters, new_code_cell("print('profile', profile)")]
-    bad = [new_markdown_cell("# Bad"), parameters, new_code_cell(""), new_code_cell("x = 1\nraise ValueError('too much')"),
-           new_code_cell("print('never')")]
+    bad = [new_markdown_cell("# Bad"), parameters, new_code_cell(""),
+           new_code_cell("x = 1\nraise ValueError('too much')"), new_code_cell("print('never')")]
     for name, cells in (("00_good", good), ("01_bad", bad)):
         notebook = new_notebook(cells=cells)
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -108,7 +108,7 @@ class TestFind:
         assert [path.stem for path in course.find([word])] == ["01_bad"]
 
     def test_an_unknown_one_lists_what_there_is(self, lessons):
-        with pytest.raises(GanlabError, match="'07'.*00_good, 01_bad"):
+        with pytest.raises(GanlabError, match=r"'07'.*00_good, 01_bad"):
             course.find(["07"])
 
     def test_no_lessons_says_where_it_looked(self, tmp_path, monkeypatch):

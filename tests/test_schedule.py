@@ -58,8 +58,9 @@ def test_every_schedule_reads_back_what_it_prints():
     assert isinstance(schedule, Schedule) and parse(schedule) is schedule
 
 
-@pytest.mark.parametrize("text", ["alternating", "discriminator_steps(0)", "epochs(1.5)", "warm_up(-1)", "epochs(1, 2, 3)",
-                                  "__import__('os').getcwd()", "alternate(", "discriminator_steps(k=True)"])
+@pytest.mark.parametrize("text", [
+    "alternating", "discriminator_steps(0)", "epochs(1.5)", "warm_up(-1)", "epochs(1, 2, 3)",
+    "__import__('os').getcwd()", "alternate(", "discriminator_steps(k=True)"])
 def test_anything_else_is_a_clear_error(text):
     with pytest.raises(GanlabError, match=r"cannot read the schedule|must be a whole number"):
         parse(text)

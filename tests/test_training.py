@@ -245,7 +245,8 @@ def test_a_second_run_at_the_same_time_is_refused(digits):
 
 def test_an_error_in_the_background_is_kept_and_raised(digits):
     t = training(digits)
-    t.model.objective = type(t.model.objective)(lambda r, f: r.mean() * math.nan, lambda f: f.mean(), torch.sigmoid, None)
+    good = t.model.objective
+    t.model.objective = type(good)(lambda r, f: r.mean() * math.nan, good.generator, good.output, None)
     t.start()
     wait_until(lambda: t.state == "failed")
     with pytest.raises(NotFinite):
@@ -254,14 +255,16 @@ def test_an_error_in_the_background_is_kept_and_raised(digits):
 
 
 def test_sampling_and_saving_while_training_neither_starve_nor_disturb(digits, tmp_path):
-    t = training(digits, models.create("dcgan", shape=(1, 28, 28), width=4, latent=8)).start()
+    def dcgan():
+        return models.create("dcgan", shape=(1, 28, 28), width=4, latent=8)
+    t = training(digits, dcgan()).start()
     for i in range(15):
         before = t.step
         t.model.sample(4, seed=i)
         t.save(tmp_path / "run.pt")
         assert t.step - before < 50, "a reader waited for a busy loop"
     t.stop()
-    reference = training(digits, models.create("dcgan", shape=(1, 28, 28), width=4, latent=8)).run(t.step, progress=False)
+    reference = training(digits, dcgan()).run(t.step, progress=False)
     assert same(weights(t), weights(reference))
 
 
@@ -432,3 +435,20 @@ def test_library_is_importable_without_the_extras():
     code = ("import sys; sys.modules.update(dict.fromkeys(['accelerate', 'tensorboard', 'papermill', 'jupyterlab']));"
             "import ganlab.training, ganlab.models, ganlab.data, ganlab.plots, ganlab.course")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parent.parent)
+
+
+def test_the_textbook_loop_of_the_benchmark_computes_the_same_losses(digits):
+    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+    try:
+        from speed import Textbook
+    finally:
+        sys.path.pop(0)
+    t = training(digits, log_every=1)
+    textbook = Textbook(gan(), digits, 16, torch.device("cpu"))
+    seen = []
+    t.model.generator.register_forward_hook(lambda m, args, out: seen.append(args[0]))
+    for step in range(3):
+        t.run(1, progress=False)
+        loss_d, loss_g = textbook.losses(t.batches[step][0], seen[-1], seen[-1])
+        assert t.history["discriminator/adversarial"][-1] == pytest.approx(loss_d, rel=1e-4)
+        assert t.history["generator/adversarial"][-1] == pytest.approx(loss_g, rel=1e-4)

@@ -111,10 +111,10 @@ class ImageFiles:
         device: where `fetch` puts a batch.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...] = field(repr=False)
     size: int
     channels: int
-    labels: Tensor | None = None
+    labels: Tensor | None = field(default=None, repr=False)
     classes: tuple[str, ...] = ()
     name: str = "folder"
     spec: dict[str, Any] = field(default_factory=dict)

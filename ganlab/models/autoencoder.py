@@ -34,7 +34,8 @@ class Autoencoder(Model):
         reconstruction = E[ |x - g(f(x))|^2 ] / pixels,      x in [0, 1].
 
     Images come and go in [-1, 1], as everywhere; inside, they are brought to [0, 1] because g ends in a sigmoid,
-    which could never reach the black of an image in [-1, 1].
+    which could never reach the black of an image in [-1, 1]. Nothing asks the codes to follow N(0, I), so `sample`,
+    which draws them from there, mostly shows what is wrong with that.
 
     Args:
         shape: (C, H, W) of an image.
@@ -72,14 +73,6 @@ class Autoencoder(Model):
     def decode(self, z: Tensor) -> Tensor:
         """The images (N x C x H x W in [-1, 1]) of codes (N x latent)."""
         return (2 * self._draw(z.to(self.device)) - 1).view(-1, *self.config["shape"])
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Images through the code and back, N x C x H x W in [-1, 1]."""
-        return self.decode(self.encode(x))
-
-    def sample(self, n: int, seed: int | None = None) -> Tensor:
-        """n images from codes drawn from N(0, I), which is *not* how codes of an autoencoder are distributed."""
-        return self.decode(self.noise(n, self.config["latent"], self.seeded(seed)))
 
     def _draw(self, z: Tensor) -> Tensor:
         logits = self.autoencoder.decoder(z)

@@ -148,6 +148,22 @@ class Model(nn.Module, metaclass=Seeded):
         return torch.optim.Adam(parameters, lr=learning_rate, betas=self.betas,
                                 fused=self.device.type in ("cpu", "cuda"))
 
+    def encode(self, x: Tensor) -> Tensor:
+        """The codes (N x latent) of images (N x C x H x W in [-1, 1]), for models that have an encoder."""
+        raise GanlabError(f"{self.name} has no encoder; the autoencoder and the vae have")
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The images (N x C x H x W in [-1, 1]) of latents (N x latent)."""
+        raise NotImplementedError
+
+    def sample(self, n: int, seed: int | None = None) -> Tensor:
+        """n images (N x C x H x W in [-1, 1]) of latents drawn from N(0, I); the same again for the same seed."""
+        return self.decode(self.noise(n, self.config["latent"], self.seeded(seed)))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Images through their codes and back, N x C x H x W in [-1, 1]."""
+        return self.decode(self.encode(x))
+
     def noise(self, n: int, size: int, rng: torch.Generator | None = None) -> Tensor:
         """n latents of `size` values from N(0, I) on the model's device.
 

@@ -79,7 +79,3 @@ class GAN(Model):
     def decode(self, z: Tensor) -> Tensor:
         """G(z): the images (N x C x H x W in [-1, 1]) of latents (N x latent)."""
         return self.generator(z.to(self.device))
-
-    def sample(self, n: int, seed: int | None = None) -> Tensor:
-        """n generated images, N x C x H x W in [-1, 1]; the same ones again for the same seed."""
-        return self.decode(self.noise(n, self.config["latent"], self.seeded(seed)))

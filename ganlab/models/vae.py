@@ -73,11 +73,3 @@ class VAE(Model):
     def decode(self, z: Tensor) -> Tensor:
         """The mean images (N x C x H x W in [-1, 1]) of latents (N x latent)."""
         return (2 * torch.sigmoid(self.autoencoder.decoder(z.to(self.device))) - 1).view(-1, *self.config["shape"])
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Images through the mean of their code and back, N x C x H x W in [-1, 1]."""
-        return self.decode(self.encode(x))
-
-    def sample(self, n: int, seed: int | None = None) -> Tensor:
-        """n images from latents drawn from the prior N(0, I), N x C x H x W in [-1, 1]."""
-        return self.decode(self.noise(n, self.config["latent"], self.seeded(seed)))
