@@ -42,7 +42,8 @@ class TestBegin:
         lesson = course.begin("ci")
         said = capsys.readouterr().out
         assert said.splitlines()[0].startswith("device   ")
-        assert "profile  ci (as given)" in said and "data     digits: 1497 to train on, 300 held out" in said
+        assert "profile  ci (as given)" in said
+        assert "data     digits: 1497 images to train on, 300 held out, 1 x 28 x 28 each" in said
         assert (len(lesson.data), len(lesson.held_out), lesson.data.shape) == (1497, 300, (1, 28, 28))
 
     def test_the_environment_chooses_where_the_lesson_does_not(self, monkeypatch, capsys):
@@ -65,6 +66,12 @@ class TestBegin:
     def test_pick(self, capsys):
         assert course.begin("ci").pick(ci=1, laptop=2, gpu=3) == 1
         assert course.begin("gpu").pick(ci=1, laptop=2, gpu=3) == 3
+
+    def test_a_folder_of_images_takes_the_place_of_a_data_set(self, tmp_path, capsys):
+        for i in range(12):
+            Image.new("RGB", (70, 70), (i * 20, 0, 0)).save(tmp_path / f"{i}.png")
+        lesson = course.begin("ci", f"{tmp_path}/")
+        assert (len(lesson.data), len(lesson.held_out)) == (10, 2)
 
     def test_is_seeded(self, capsys):
         import torch

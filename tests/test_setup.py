@@ -1,11 +1,13 @@
 """What stands outside the package: requirements, pins, the conda environment, the Makefile, and every tracked file."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,12 +44,26 @@ def test_constraints_are_plain_pins_that_fit_every_machine():
 # The versions in Colab's image with Python 3.12: installing ganlab there must change nothing.
 COLAB = {"torch": "2.9.0", "torchvision": "0.24.0", "numpy": "2.0.2", "pandas": "2.2.2", "matplotlib": "3.10.0",
          "scikit-learn": "1.6.1", "pillow": "11.3.0", "tqdm": "4.67.1", "pooch": "1.8.2", "requests": "2.32.4",
-         "ipywidgets": "7.7.1"}
+         "filelock": "3.20.0", "packaging": "25.0", "ipywidgets": "7.7.1"}
 
 
 @pytest.mark.parametrize("requirement", CORE, ids=lambda r: r.name)
 def test_colab_satisfies_the_core_requirements(requirement):
     assert COLAB[requirement.name] in requirement.specifier
+
+
+def test_what_the_package_imports_is_required():
+    """At the head of a module core requirements only, inside a function extras too; IPython is where notebooks are."""
+    names = {"scikit-learn": "sklearn", "pillow": "PIL"}
+    core, extra = ({names.get(r.name, r.name) for r in group} for group in (CORE, ALL))
+    inside = {"ganlab", "IPython", "matplotlib_inline"} | set(sys.stdlib_module_names)
+    for path in (ROOT / "ganlab").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else \
+                      [node.module or "ganlab"] if isinstance(node, ast.ImportFrom) else []
+            allowed = inside | (core if node in tree.body else extra)
+            assert {module.split(".")[0] for module in modules} <= allowed, f"{path}: {modules}"
 
 
 def test_extras():
@@ -77,8 +93,6 @@ def test_the_command_and_the_version_are_the_package_s():
 def test_a_wheel_holds_the_package_and_its_catalogue(tmp_path):
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT,
                    check=True, capture_output=True)
-    import zipfile
-
     names = zipfile.ZipFile(next(tmp_path.glob("ganlab-*.whl"))).namelist()
     assert {"ganlab/cli.py", "ganlab/course/__init__.py", "ganlab/data/catalogue.toml"} <= set(names)
     assert not [name for name in names if not name.startswith("ganlab")]

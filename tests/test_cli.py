@@ -1,0 +1,267 @@
+"""The command line: what it does, what it refuses, and that a user never sees a traceback without asking for it."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from ganlab import checkpoint, cli
+from ganlab.training import Training
+
+TINY = ["--set", "latent=8", "hidden=16,16", "--batch-size", "16", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def ganlab(*words) -> int:
+    return cli.main([str(word) for word in words])
+
+
+def command(*words, **options) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-m", "ganlab", *words], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, **options)
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return checkpoint.read(path)["state"]
+
+
+class TestHelp:
+    def test_does_not_wait_for_torch(self):
+        code = ("import sys, ganlab.cli\ntry: ganlab.cli.main(['--help'])\nexcept SystemExit: pass\n"
+                "print([m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules])")
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.endswith("[]\n")
+
+    @pytest.mark.parametrize("name", ["lab", "run", "train", "sample", "data", "doctor"])
+    def test_every_command_has_one_with_examples(self, name, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            ganlab(name, "--help")
+        assert stopped.value.code == 0
+        assert ("examples:" in capsys.readouterr().out) == (name != "doctor")
+
+    @pytest.mark.parametrize("name", [n for n in cli.EXAMPLES if n != "doctor"])
+    def test_examples_are_valid(self, name):
+        for line in cli.EXAMPLES[name].splitlines()[1:]:
+            words = shlex.split(re.sub(r"^.* -m ", "", line.strip()).split("    ")[0])
+            assert words.pop(0) == "ganlab"
+            _, unknown = cli.parser().parse_known_args(words)
+            assert not unknown or words[0] == "lab"
+
+
+class TestTrain:
+    def test_options_reach_the_training(self, capsys):
+        assert ganlab("train", "gan", "--data", "digits", "--steps", 6, *TINY, "--lr", "1e-3", "generator=1e-4",
+                      "--objective", "least-squares", "--schedule", "discriminator_steps(2)", "--weight",
+                      "adversarial=0.5", "--seed", 7, "--precision", "bf16", "--log-every", 2, "--out", "a/b.pt") == 0
+        training = Training.restore("a/b.pt", device="cpu")
+        assert training.step == 6 and training.seed == 7 and training.batch_size == 16
+        assert training.model.config["objective"] == "least-squares" and training.model.config["latent"] == 8
+        assert training.model.config["hidden"] == (16, 16) and str(training.schedule) == "discriminator_steps(2)"
+        assert dict(training.learning_rates) == {"discriminator": 1e-3, "generator": 1e-4}
+        assert training.weights["adversarial"] == 0.5 and training.precision == "bf16"
+        assert training.history["step"] == [2, 4, 6]
+        said = capsys.readouterr().out
+        assert "gan on 1497 images of digits (cpu), step 0 of 6" in said and "generator/adversarial" in said
+
+    def test_size_and_channels_reach_the_data(self, tmp_path):
+        for i in range(16):
+            Image.new("RGB", (40, 30), (i * 9, 50, 90)).save(tmp_path / f"{i}.png")
+        assert ganlab("train", "gan", "--data", f"{tmp_path}/", "--size", 8, "--channels", 1, "--steps", 2, *TINY,
+                      "--out", "x.pt") == 0
+        assert checkpoint.read("x.pt")["config"]["shape"] == (1, 8, 8)
+
+    def test_resuming_is_the_same_as_never_having_stopped(self):
+        for words in (["--steps", 9, "--out", "whole.pt"], ["--steps", 4, "--out", "parts.pt"],
+                      ["--steps", 9, "--out", "parts.pt", "--resume"]):
+            assert ganlab("train", "gan", *words, *TINY) == 0
+        whole, parts = weights("whole.pt"), weights("parts.pt")
+        assert all(torch.equal(whole[name], parts[name]) for name in whole)
+        assert checkpoint.read("parts.pt")["step"] == 9
+
+    def test_resuming_uses_the_one_before_a_damaged_checkpoint(self):
+        ganlab("train", "gan", "--steps", 4, "--save-every", 2, "--out", "x.pt", *TINY)
+        Path("x.pt").write_bytes(Path("x.pt").read_bytes()[:1000])
+        with pytest.warns(UserWarning, match="Using the one before"):
+            assert ganlab("train", "gan", "--steps", 6, "--resume", "--out", "x.pt", *TINY) == 0
+        assert checkpoint.read("x.pt")["step"] == 6
+
+    def test_weights_and_rates_may_change_when_resuming(self):
+        ganlab("train", "gan", "--steps", 2, "--out", "x.pt", *TINY)
+        assert ganlab("train", "gan", "--steps", 4, "--out", "x.pt", "--resume", "--weight", "adversarial=2",
+                      "--lr", "generator=1e-5") == 0
+        training = Training.restore("x.pt", device="cpu")
+        assert training.weights["adversarial"] == 2 and training.learning_rates["generator"] == 1e-5
+        assert [(i.step, i.name) for i in training.interventions] == [(2, "adversarial"), (2, "generator")]
+
+    @pytest.mark.parametrize("words", [["--batch-size", 32], ["--seed", 3], ["--set", "latent=9"],
+                                       ["--schedule", "discriminator_steps(3)"], ["--objective", "hinge"]])
+    def test_resuming_refuses_another_configuration(self, words, capsys):
+        ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
+        assert ganlab("train", "gan", "--steps", 2, "--out", "x.pt", "--resume", *words) == 1
+        assert "--resume goes on with" in capsys.readouterr().err
+        assert checkpoint.read("x.pt")["step"] == 1
+
+    def test_resuming_another_model_is_refused(self, capsys):
+        ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
+        assert ganlab("train", "vae", "--steps", 2, "--out", "x.pt", "--resume") == 1
+        assert "model = gan" in capsys.readouterr().err
+
+    def test_nothing_is_overwritten_unasked(self, capsys):
+        ganlab("train", "gan", "--steps", 1, *TINY)
+        before = Path("runs/gan-digits.pt").read_bytes()
+        assert ganlab("train", "gan", "--steps", 2, *TINY) == 1
+        assert "--resume" in capsys.readouterr().err and Path("runs/gan-digits.pt").read_bytes() == before
+        assert ganlab("train", "gan", "--steps", 2, *TINY, "--force") == 0
+        assert checkpoint.read("runs/gan-digits.pt")["step"] == 2
+
+    def test_a_checkpoint_that_cannot_be_written_is_an_error(self, capsys):
+        Path("runs").write_text("a file where a folder is needed")
+        assert ganlab("train", "gan", "--steps", 1, *TINY) == 1
+        assert "could not save" in capsys.readouterr().err
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
+    def test_ctrl_c_saves_and_says_how_to_go_on(self):
+        # A shell may have told this process, and so its children, to ignore the signal.
+        run = command("train", "gan", "--steps", "1000000", "--save-every", "5", "--out", "x.pt", *TINY,
+                      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+        while not Path("x.pt").exists():
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        error = run.communicate(timeout=120)[1]
+        assert run.returncode == 130 and "Traceback" not in error
+        assert error.splitlines()[-1] == \
+            f"ganlab: stopped after step {checkpoint.read('x.pt')['step']}; --resume goes on from x.pt"
+
+    @pytest.mark.slow
+    def test_several_processes_speak_with_one_voice(self):
+        pytest.importorskip("accelerate", reason="accelerate is not installed")
+        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+                               "-m", "ganlab", "train", "gan", "--steps", "4", "--out", "x.pt", *TINY],
+                              env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("gan on 1497 images") == 1 and "2 processes" in done.stdout
+        assert checkpoint.read("x.pt")["step"] == 4
+
+
+class TestErrors:
+    @pytest.mark.parametrize("words, said", [
+        (["train", "gann", "--steps", 1], r"'gann'; models: .*autoencoder"),
+        (["train", "gan", "--steps", 1, "--data", "nope"], "'nope'.*digits"),
+        (["train", "gan", "--steps", 1, "--weight", "kl=4"], "no term 'kl'.*adversarial"),
+        (["train", "gan", "--steps", 1, "--set", "width=4"], "no argument 'width'.*latent"),
+        (["train", "gan", "--steps", 1, "--objective", "best"], "'best'.*non-saturating"),
+        (["train", "gan", "--steps", 1, "--schedule", "now"], "'now'"),
+        (["train", "vae", "--steps", 1, "--lr", "generator=1e-3"], "each of autoencoder"),
+        (["train", "gan", "--steps", 1, "--resume"], "there is no checkpoint"),
+        (["sample", "nowhere.pt"], "there is no checkpoint"),
+        (["data", "get"], "name the sets"), (["data", "get", "nope"], "'nope'"),
+    ])
+    def test_are_one_message_without_a_traceback(self, words, said, capsys):
+        assert ganlab(*words) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("ganlab: ") and "Traceback" not in error
+        assert re.search(said, error), error
+
+    def test_debug_shows_the_traceback(self):
+        from ganlab.errors import GanlabError
+
+        for words in (["--debug", "train", "gann", "--steps", "1"], ["train", "gann", "--steps", "1", "--debug"]):
+            with pytest.raises(GanlabError):
+                ganlab(*words)
+
+    def test_an_unexpected_one_says_how_to_see_more(self, monkeypatch, capsys):
+        monkeypatch.setattr(cli, "doctor", lambda _: 1 / 0)
+        assert ganlab("doctor") == 1
+        assert "ZeroDivisionError" in (error := capsys.readouterr().err) and "--debug" in error
+
+    @pytest.mark.parametrize("words", [["train"], ["train", "gan"], ["nope"], ["data", "list", "--bad"], [],
+                                       ["train", "gan", "--steps", "0"], ["train", "gan", "--steps", "1", "--lr", "x"],
+                                       ["train", "gan", "--steps", "1", "--set", "latent"],
+                                       ["train", "gan", "--steps", "1", "--resume", "--force"]])
+    def test_wrong_arguments_are_one_line_and_status_2(self, words, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            ganlab(*words)
+        assert stopped.value.code == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "--help" in error
+
+
+class TestSample:
+    def test_is_a_picture_decided_by_the_seed(self, capsys):
+        ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
+        for out, seed in (("a.png", 1), ("b.png", 1), ("pictures/c.png", 2)):
+            assert ganlab("sample", "x.pt", "--n", 6, "--seed", seed, "--out", out, "--device", "cpu") == 0
+        a, b, c = (Image.open(name) for name in ("a.png", "b.png", "pictures/c.png"))
+        assert a.tobytes() == b.tobytes() != c.tobytes()
+        assert a.width >= 3 * 28 and a.height >= 2 * 28
+        assert "6 samples of gan after 1 steps: a.png" in capsys.readouterr().out
+
+    def test_an_unknown_format_is_explained(self, capsys):
+        ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
+        assert ganlab("sample", "x.pt", "--out", "picture") == 1
+        assert "grid.png" in capsys.readouterr().err
+
+
+class TestData:
+    def test_list_names_every_set(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setenv("GANLAB_DATA", str(tmp_path))
+        assert ganlab("data", "list") == 0
+        rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+        assert {"digits", "mnist", "celeba"} <= set(rows)
+        assert " here " in rows["digits"] and " here " not in rows["mnist"]
+
+    def test_check_finds_a_damaged_file(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setenv("GANLAB_DATA", str(tmp_path))
+        assert ganlab("data", "check") == 0
+        (tmp_path / "mnist").mkdir()
+        (tmp_path / "mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(b"not it")
+        assert ganlab("data", "check") == 1
+        assert "t10k-labels-idx1-ubyte.gz" in capsys.readouterr().out
+
+    def test_a_missing_set_is_an_error_only_when_it_was_named(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("GANLAB_DATA", str(tmp_path))
+        assert ganlab("data", "check", "mnist") == 1
+
+
+class TestRunAndLab:
+    def test_nothing_named_lists_the_lessons(self, capsys, monkeypatch):
+        from ganlab import course
+
+        monkeypatch.setattr(course, "find", lambda *_: [Path("00_start.ipynb")])
+        assert ganlab("run") == 1
+        assert "--all" in (error := capsys.readouterr().err) and "00_start" in error
+
+    @pytest.mark.slow
+    def test_a_failing_lesson_is_status_1_and_named(self, capsys):
+        import nbformat
+        from nbformat.v4 import new_code_cell, new_notebook
+
+        nbformat.write(new_notebook(cells=[new_code_cell("1 + 1")]), "good.ipynb")
+        nbformat.write(new_notebook(cells=[new_code_cell("1 + 1"), new_code_cell("1 / 0")]), "bad.ipynb")
+        assert ganlab("run", "good.ipynb", "--out", "o") == 0
+        assert ganlab("run", "good.ipynb", "bad.ipynb", "--out", "o") == 1
+        said = capsys.readouterr().out
+        assert "cell 2 (1 / 0): ZeroDivisionError" in said and "1 of 2 lessons passed" in said
+        assert Path("o/good.ipynb").exists()
+
+    def test_lab_opens_jupyterlab_in_the_lessons(self, monkeypatch, tmp_path):
+        (tmp_path / "lessons").mkdir()
+        (tmp_path / "lessons" / "00_x.ipynb").write_text("{}")
+        calls = []
+        monkeypatch.setattr(subprocess, "call", lambda words, cwd: calls.append((words, cwd)) or 0)
+        assert ganlab("lab", "--no-browser") == 0
+        assert calls == [([sys.executable, "-m", "jupyterlab", "--no-browser"], tmp_path / "lessons")]
