@@ -49,7 +49,8 @@ class Textbook:
         self.criterion, self.latent = nn.BCELoss(), model.config["latent"]
         transform = torchvision.transforms.Compose([torchvision.transforms.ToTensor(),
                                                     torchvision.transforms.Normalize((0.5,), (0.5,))])
-        self.loader: DataLoader[Tensor] = DataLoader(PILImages(images.images.cpu(), transform), batch_size, shuffle=True, drop_last=True)
+        self.loader: DataLoader[Tensor] = DataLoader(PILImages(images.images.cpu(), transform), batch_size,
+                                                     shuffle=True, drop_last=True)
         self.batches = self._forever()
 
     def _forever(self) -> Iterator[Tensor]:

@@ -165,10 +165,14 @@ class Batches:
             self._epoch, self._order = epoch, torch.randperm(len(self.data), generator=stream)
             if isinstance(self.data, Images):
                 self._order = self._order.to(self.data.images.device)
-        rank, world = self.share
-        index = self._order[position * self.batch_size:(position + 1) * self.batch_size][rank::world]
-        images, labels = self.data.fetch(index)
+        images, labels = self.data.fetch(self._index(position))
+        if hasattr(self.data, "prefetch") and position + 1 < self.per_epoch:
+            self.data.prefetch(self._index(position + 1))
         return to_float(images.to(self.device)), None if labels is None else labels.to(self.device)
+
+    def _index(self, position: int) -> Tensor:
+        rank, world = self.share
+        return self._order[position * self.batch_size:(position + 1) * self.batch_size][rank::world]
 
 
 def mix(*numbers: int) -> int:
