@@ -164,7 +164,12 @@ def lab(args: argparse.Namespace) -> int:
 
     if find_spec("jupyterlab") is None:
         raise GanlabError('JupyterLab is not installed: pip install "ganlab[lab]"')
-    return subprocess.call([sys.executable, "-m", "jupyterlab", *args.words], cwd=folder())
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *args.words], cwd=folder())
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # JupyterLab got it too; it asks, and then ends its kernels in order
+            pass
 
 
 def run(args: argparse.Namespace) -> int:

@@ -258,10 +258,20 @@ class TestRunAndLab:
         assert "cell 2 (1 / 0): ZeroDivisionError" in said and "1 of 2 lessons passed" in said
         assert Path("o/good.ipynb").exists()
 
-    def test_lab_opens_jupyterlab_in_the_lessons(self, monkeypatch, tmp_path):
+    def test_lab_opens_jupyterlab_in_the_lessons_and_leaves_ctrl_c_to_it(self, monkeypatch, tmp_path):
         (tmp_path / "lessons").mkdir()
         (tmp_path / "lessons" / "00_x.ipynb").write_text("{}")
-        calls = []
-        monkeypatch.setattr(subprocess, "call", lambda words, cwd: calls.append((words, cwd)) or 0)
+        calls, waits = [], iter([KeyboardInterrupt, KeyboardInterrupt, 0])
+
+        class Server:
+            def __init__(self, words, cwd):
+                calls.append((words, cwd))
+
+            def wait(self):
+                if (what := next(waits)) is KeyboardInterrupt:
+                    raise what
+                return what
+
+        monkeypatch.setattr(subprocess, "Popen", Server)
         assert ganlab("lab", "--no-browser") == 0
         assert calls == [([sys.executable, "-m", "jupyterlab", "--no-browser"], tmp_path / "lessons")]
