@@ -199,9 +199,7 @@ def train(args: argparse.Namespace) -> int:
     options = dict(args.set) | {key: asked[key] for key in ("objective",) if key in asked}
     rates = dict(args.lr or ())
     how: dict[str, Any] = {key: asked[key] for key in ("device", "precision", "log_every", "save_every", "tensorboard")
-                           if key in asked}
-    # Without --save-every the only file is that of the end, where a failure to write it is an error.
-    how |= {"checkpoint": out} if args.save_every else {}
+                           if key in asked} | {"checkpoint": out}
     if args.resume:
         training = Training.restore(out, load(name, **loading) if args.data else None, **how)
         _refuse_differences(asked, options, training, out)
@@ -216,14 +214,12 @@ def train(args: argparse.Namespace) -> int:
         training = Training(model, images, seed, batch_size=args.batch_size, schedule=args.schedule or "alternate",
                             learning_rate=default | _for_each(default, rates), **how)
     if training.main:
-        print(f"{training.model.name} on {len(training.data)} images of {training.data.name} ({training.device}), "
+        print(f"{training.model.name} on {len(training.data)} images of {training.data.name} ({training.device.type}), "
               f"step {training.step} of {args.steps}, batches of {training.batch_size}, to {out}")
     try:
         training.run(max(0, args.steps - training.step))
     except KeyboardInterrupt:
-        training.save(out)
         raise KeyboardInterrupt(f"stopped after step {training.step}; --resume goes on from {out}") from None
-    training.save(out)
     if training.main and len(training.history):
         last = {name: values[-1] for name, values in training.history.columns.items()}
         print(", ".join(f"{name} {value:.4g}" for name, value in last.items() if not name.startswith("weight/")))

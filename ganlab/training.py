@@ -209,8 +209,7 @@ class Training:
                 self._let_move(list(self.model.players))
                 self._close_row(bar)
         if self.checkpoint:
-            with self.model.lock:
-                self._autosave()
+            self.save(self.checkpoint)
 
     def run(self, steps: int, progress: bool = True) -> Training:
         """Train for so many steps, in the foreground. Interrupting it (Ctrl-C, Jupyter's stop button) finishes the
@@ -345,7 +344,7 @@ class Training:
     def _autosave(self) -> None:
         began = time.perf_counter()
         try:
-            self.save(self.checkpoint)  # type: ignore[arg-type]
+            self.save(self.checkpoint or "")
         except CheckpointError as error:
             # A full disk should not end a long training: the run goes on and says so.
             tqdm.write(f"warning: {error}")
