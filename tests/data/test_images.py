@@ -1,0 +1,81 @@
+"""Sets in memory, the embedded digits, and conversions."""
+
+import pytest
+import torch
+
+from ganlab import data
+from ganlab.data.images import Images, as_dataset, fingerprint, mix, to_float, to_uint8
+from ganlab.errors import DataError
+
+
+def test_digits_are_the_published_ones():
+    everything = data.load("digits", split="all")
+    assert everything.images.shape == (1797, 1, 28, 28) and everything.images.dtype == torch.uint8
+    # Class counts of scikit-learn's description of the set.
+    assert torch.bincount(everything.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def test_digits_use_the_whole_range_and_show_white_on_black():
+    images = data.load("digits", split="all").floats()
+    assert images.min() < -0.97 and images.max() > 0.97
+    border = torch.cat([images[..., 0, :], images[..., -1, :], images[..., :, 0], images[..., :, -1]])
+    assert border.mean() < -0.95 < images[..., 8:20, 8:20].mean()
+
+
+def test_digits_keep_what_the_small_scans_show():
+    from sklearn.datasets import load_digits
+    small = torch.from_numpy(load_digits().data).float()
+    large = data.load("digits", split="all").images.float().flatten(1)
+    small, large = (x / x.norm(dim=1, keepdim=True) for x in (small, large))
+    for i in range(0, 1797, 100):
+        same = large @ large[i] > (large @ large[i]).kthvalue(1792).values
+        near = (small @ small[i]).topk(200).indices
+        assert set(same.nonzero().flatten().tolist()) <= set(near.tolist()), "neighbours stay neighbours"
+
+
+def test_splits_do_not_overlap_and_are_always_the_same():
+    train, test = data.load("digits"), data.load("digits", split="test")
+    assert (len(train), len(test)) == (1497, 300)
+    assert torch.equal(train.images, data.load("digits").images)
+    rows = torch.cat([train.images, test.images]).flatten(1)
+    assert len(rows.unique(dim=0)) == len(data.load("digits", split="all").images.flatten(1).unique(dim=0))
+    with pytest.raises(DataError, match="'valid'"):
+        data.load("digits", split="valid")
+
+
+def test_conversion_there_and_back_is_exact():
+    values = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(to_uint8(to_float(values)), values)
+    assert (to_float(values).min(), to_float(values).max()) == (-1, 1)
+    assert torch.equal(to_uint8(torch.tensor([-9.0, 9.0])), torch.tensor([0, 255], dtype=torch.uint8))
+    points = torch.randn(3, 2)
+    assert torch.equal(to_float(points), points)
+
+
+def test_parts_have_no_spec_and_keep_labels_with_images():
+    everything = data.load("digits")
+    rest, held_out = everything.split(97, seed=3)
+    assert (len(rest), len(held_out)) == (1400, 97) and rest.spec == held_out.spec == everything.subset(5).spec == {}
+    assert torch.equal(rest.fetch(torch.tensor([5]))[1], rest.labels[5:6])
+    with pytest.raises(DataError, match="cannot hold 1497 images out of 1497"):
+        everything.split(1497)
+
+
+def test_fingerprint_tells_sets_apart():
+    a, b = data.load("digits"), data.load("digits", split="test")
+    assert fingerprint(a) == fingerprint(data.load("digits")) != fingerprint(b)
+    changed = Images(a.images.clone())
+    changed.images[0] += 1
+    assert fingerprint(changed)["sum"] != fingerprint(a)["sum"]
+
+
+def test_neighbouring_seeds_give_different_streams():
+    assert len({mix(a, b) for a in range(30) for b in range(30)}) == 900
+    assert mix(1, 2) != mix(2, 1) and mix(0) == mix(0) and 0 <= mix(-1, 5) < 2 ** 63
+
+
+def test_a_tensor_is_a_data_set():
+    images = as_dataset(torch.zeros(4, 1, 8, 8))
+    assert images.images.dtype == torch.uint8 and images.shape == (1, 8, 8)
+    points = as_dataset(torch.randn(4, 2))
+    assert points.images.dtype == torch.float32 and points.shape == (2,)
