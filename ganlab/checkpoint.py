@@ -34,10 +34,15 @@ def write(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
             torch.save({"format": FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
+        if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(aside):
+            raise OSError(f"it would hold {', '.join(unsafe)}, and only tensors and plain values are ever loaded")
+        # A damaged file does not take the place of the good one before.
+        if path.exists() and zipfile.is_zipfile(path):
             os.replace(path, previous(path))
         os.replace(aside, path)
-        _sync_folder(path.parent)
+        # Some mounted drives refuse this; the file itself is in place.
+        with contextlib.suppress(OSError):
+            _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             aside.unlink()

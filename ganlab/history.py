@@ -1,7 +1,7 @@
 """What a training records, and the numbers that may be turned while it runs."""
 
-import csv
 import math
+import numbers
 import os
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -35,7 +35,9 @@ class Controls(MutableMapping[str, float]):
 
     def __init__(self, kind: str, values: Mapping[str, float]) -> None:
         self.kind = kind
-        self._lock, self._values, self._changed = threading.Lock(), dict(values), set[str]()
+        self._lock, self._values, self._changed = threading.Lock(), dict.fromkeys(values, math.nan), set[str]()
+        self.update(values)
+        self._changed.clear()
 
     def __getitem__(self, name: str) -> float:
         return self._values[name]
@@ -43,7 +45,7 @@ class Controls(MutableMapping[str, float]):
     def __setitem__(self, name: str, value: float) -> None:
         if name not in self._values:
             raise GanlabError(f"{self.kind} has no {name!r}; there are {', '.join(self._values)}")
-        if not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise GanlabError(f"{self.kind}[{name!r}] must be a finite number, not {value!r}")
         with self._lock:
             if self._values[name] != value:
@@ -70,33 +72,46 @@ class Controls(MutableMapping[str, float]):
 
 
 class History:
-    """Columns of numbers, one row every `log_every` steps: each value is the mean over the steps since the row before.
+    """Rows of numbers, one every `log_every` steps: each value is the mean over the steps since the row before.
 
-    Terms stay tensors on the device until a row is closed, so that recording never waits for the device.
+    Terms stay tensors on the device until a row is closed, so that recording never waits for the device. It may be
+    read from any thread while the training runs.
     """
 
     def __init__(self) -> None:
-        self.columns: dict[str, list[float]] = {"step": []}
+        self.rows: list[dict[str, float]] = []
         self._pending: list[tuple[int, dict[str, Tensor]]] = []
 
     def __len__(self) -> int:
-        return len(self.columns["step"])
+        return len(self.rows)
+
+    @property
+    def columns(self) -> dict[str, list[float]]:
+        """Name to values, one for each row; NaN where a row has none. The first column is `step`."""
+        rows = list(self.rows)
+        names = dict.fromkeys(name for row in [{"step": 0.0}, *rows] for name in list(row))
+        return {name: [row.get(name, math.nan) for row in rows] for name in names}
 
     def __getitem__(self, column: str) -> list[float]:
-        if column not in self.columns:
-            raise GanlabError(f"the history has no column {column!r}; columns: {', '.join(self.columns)}")
-        return self.columns[column]
+        columns = self.columns
+        if column not in columns:
+            raise GanlabError(f"the history has no column {column!r}; columns: {', '.join(columns)}")
+        return columns[column]
 
     def record(self, step: int, terms: Mapping[str, Tensor]) -> None:
         """Keep the terms of one step (counted from 1) for the next row."""
         self._pending.append((step, dict(terms)))
 
+    def forget(self, step: int) -> None:
+        """Drop what was recorded of a step that did not come to its end."""
+        self._pending = [entry for entry in self._pending if entry[0] != step]
+
     def close_row(self, step: int, values: Mapping[str, float], reduce: Any = None) -> dict[str, float]:
-        """Read what was recorded, add a row and return it.
+        """Read what was recorded, add a row and return it; an empty one if nothing was recorded.
 
         Args:
             step: how many steps have been done.
-            values: what the loop knows without asking the device: weights, learning rates, speed.
+            values: what the loop knows without asking the device: weights, learning rates.
             reduce: averages a tensor over all processes, where there are several.
 
         Raises:
@@ -113,20 +128,19 @@ class History:
                 raise not_finite(name, value, at)
             gathered.setdefault(name, []).append(value)
         row = {"step": float(step), **{n: sum(v) / len(v) for n, v in gathered.items()}, **values}
-        for name in {**self.columns, **row}:
-            column = self.columns.setdefault(name, [math.nan] * len(self))
-            if name != "step":
-                column.append(row.get(name, math.nan))
-        self.columns["step"].append(float(step))
+        self.rows.append(row)
         return row
 
     def state(self) -> dict[str, Any]:
-        """Everything recorded so far, as plain values and tensors."""
-        return {"columns": self.columns, "pending": self._pending}
+        """Everything recorded so far, as plain values."""
+        return {"rows": list(self.rows),
+                "pending": [(step, {n: t.item() for n, t in terms.items()}) for step, terms in self._pending]}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
         """Go on from an earlier `state`."""
-        self.columns, self._pending = state["columns"], list(state["pending"])
+        self.rows = list(state["rows"])
+        self._pending = [(step, {n: torch.tensor(v, device=device) for n, v in terms.items()})
+                         for step, terms in state["pending"]]
 
     def frame(self) -> "pandas.DataFrame":
         """The history as a table: a row per record, `step` as its index."""
@@ -135,14 +149,10 @@ class History:
 
     def csv(self, path: str | os.PathLike[str]) -> None:
         """Write the table as CSV, one column a value, NaN as an empty field."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(self.columns)
-            for row in zip(*self.columns.values(), strict=True):
-                writer.writerow(["" if math.isnan(v) else f"{v:.9g}" for v in row])
+        self.frame().to_csv(path, float_format="%.9g")
 
 
 def not_finite(name: str, value: float, step: int) -> NotFinite:
     """The error for a term that went wrong at a step (counted from 1)."""
-    return NotFinite(f"{name} became {value} at step {step}. The run has stopped there. Restore the last checkpoint "
-                     "and lower the learning rate or the weight of that term; with precision='fp16' try 'bf16'.")
+    return NotFinite(f"{name} became {value} at step {step}, and the run has stopped. Restore the last checkpoint and "
+                     "lower the learning rate or the weight of that term; with precision='fp16' try 'bf16'.")

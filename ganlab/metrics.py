@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganlab.data.images import Batches, Images
+from ganlab.errors import GanlabError
 
 
 class Judge(nn.Module):
@@ -37,9 +38,9 @@ class Judge(nn.Module):
         600 steps take about 20 seconds on two CPU cores and read 98 % of held-out digits and MNIST.
         """
         if data.labels is None:
-            raise ValueError(f"a judge needs labels; {data.name} has none")
+            raise GanlabError(f"a judge needs labels; {data.name} has none")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             judge = cls(data.shape[0], int(data.labels.max()) + 1).to(device)
             optimizer = torch.optim.Adam(judge.parameters(), 2e-3)
             schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
@@ -71,7 +72,7 @@ class Judge(nn.Module):
 @dataclass(frozen=True)
 class Report:
     """What a judge says of samples: the share of each class, its mean confidence, and the Frechet distance between
-    its features of the samples and of as many real images; `count` is the number of samples."""
+    its features of the samples and of the real images; `count` is the number of samples (give as many real ones)."""
 
     shares: Tensor
     confidence: float
@@ -92,7 +93,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     Source: Heusel et al. 2017, arXiv:1706.08500, eq. 6. It falls with the number of samples: give both sets the same
     number, state it, and compare only values of the same features and count.
     """
-    a, b = a.double(), b.double()
+    a, b = a.cpu().double(), b.cpu().double()
     root_a = _root(torch.cov(a.T))
     # tr (S_a S_b)^(1/2) = tr (S_a^(1/2) S_b S_a^(1/2))^(1/2), and the latter is symmetric.
     cross = torch.linalg.eigvalsh(root_a @ torch.cov(b.T) @ root_a).clamp_min(0).sqrt().sum()

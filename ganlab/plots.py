@@ -94,7 +94,10 @@ def curves(history: History, columns: Sequence[str] | None = None, smooth: int =
 
 def latent_map(points: Any, labels: Any = None, classes: Sequence[str] = (), title: str = "",
                ax: Axes | None = None) -> Figure:
-    """Points (N x 2) of a latent map, coloured by label; each class is named where its points are."""
+    """Points (N x 2) of a latent map, coloured by label; each class is named where its points are.
+
+    With `ax` it draws there; the figure, closed like all figures here, is shown by displaying it.
+    """
     points = np.asarray(points)
     figure = ax.figure if ax is not None else plt.figure(figsize=(5.2, 5), layout="constrained")
     ax = ax if ax is not None else figure.add_subplot()

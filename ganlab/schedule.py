@@ -1,6 +1,7 @@
 """Who moves when. A schedule names the players that take a turn in a step; a step is one batch of data."""
 
 import ast
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
@@ -160,15 +161,18 @@ class WarmUp(Schedule):
 
 def parse(text: "str | Schedule") -> Schedule:
     """A schedule from its name and arguments: "alternate", "discriminator_steps(5)", "epochs(1, 2)",
-    "threshold(0.5, 1.0, patience=50)", "warm_up(100, discriminator_steps(2))". A schedule is returned as it is.
+    "threshold(0.5, 1.0, patience=50)", "warm_up(100, discriminator_steps(2))". A schedule is copied, with its state.
 
     Raises:
         GanlabError: unknown name or wrong arguments.
     """
     if isinstance(text, Schedule):
-        return text
+        return copy.deepcopy(text)
     try:
-        return _build(ast.parse(text, mode="eval").body)
+        schedule = _build(ast.parse(text, mode="eval").body)
+        if not isinstance(schedule, Schedule):
+            raise ValueError("a value, not a schedule")
+        return schedule
     except (SyntaxError, TypeError, ValueError, KeyError) as error:
         known = ", ".join(str(cls()) for cls in SCHEDULES.values())
         raise GanlabError(f"cannot read the schedule {text!r} ({error}); schedules: {known}") from None

@@ -10,6 +10,8 @@ import re
 import signal
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +20,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import ganlab
-from ganlab import checkpoint as files
 from ganlab import models
+from ganlab.checkpoint import read, write
 from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
 from ganlab.errors import CheckpointError, DataError, GanlabError, OutOfMemory
 from ganlab.history import Controls, History, Intervention, not_finite
@@ -79,30 +81,31 @@ class Training:
                  replay: Sequence[Intervention | Sequence[Any]] = ()) -> None:
         if precision not in PRECISIONS:
             raise GanlabError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
-        self.model, self.seed, self.precision, self.log_every = model, seed, precision, log_every
+        self.model, self.seed, self.precision, self.log_every = model, int(seed), precision, int(log_every)
         self.checkpoint, self.save_every = checkpoint, save_every
         self.schedule = parse(schedule)
         if self.schedule.adversarial and not {"discriminator", "generator"} <= set(model.players):
             raise GanlabError(f"the schedule {self.schedule} needs a discriminator and a generator; {model.name} has "
                               f"only {', '.join(model.players)}; use schedule='alternate'")
         self._fresh = not model.trained
-        self.network, self.device, self._reduce = self._place(choose_device(device))
+        self.network, self.device, self._reduce = self._place(device)
         data = as_dataset(data)
         if "shape" in model.config and tuple(data.shape) != tuple(model.config["shape"]):
             raise DataError(f"{data.name} has images of shape {tuple(data.shape)}, {model.name} was built for "
                             f"{tuple(model.config['shape'])}; build it with shape=data.shape, or load the data with "
                             "another size=...")
         self.data = data.to(self.device)
-        self.batch_size = batch_size or model.batch_size
-        self.batches = Batches(self.data, self.batch_size, self.device, seed, model.share)
+        self._fingerprint = fingerprint(self.data)
+        self.batch_size = int(model.batch_size if batch_size is None else batch_size)
+        self.batches = Batches(self.data, self.batch_size, self.device, self.seed, model.share)
         rates = learning_rate if isinstance(learning_rate, Mapping) else \
-            dict.fromkeys(model.players, learning_rate or model.learning_rate)
+            dict.fromkeys(model.players, model.learning_rate if learning_rate is None else learning_rate)
         if set(rates) != set(model.players):
             raise GanlabError(f"learning_rate must have a value for each of {', '.join(model.players)}, "
                               f"not {dict(rates)}")
         self.weights = Controls("weights", model.weights)
         self.learning_rates = Controls("learning_rates", rates)
-        self._begun_with = {"weights": dict(self.weights), "learning_rates": dict(self.learning_rates)}
+        self._initial = {"weights": dict(self.weights), "learning_rates": dict(self.learning_rates)}
         self.optimizers = {name: model.optimizer(name, player.parameters(), rates[name])
                            for name, player in model.players.items()}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -120,20 +123,26 @@ class Training:
         weights = self._take_controls()
         epoch = self.step // self.batches.per_epoch
         movers = self.schedule.movers(self.step, epoch, list(self.model.players))
-        with self._randomness(), _memory_advice(self):
-            batch = self.batches[self.step]
-            # Who stands still gets no graph, neither in the shared forward pass nor in another's turn.
-            self._let_move(movers)
-            with self._autocast():
-                round = self.model.play(*batch)
-            losses = {player: self._turn(player, round, weights) for player in movers}
-        self._let_move(list(self.model.players))
+        losses: dict[str, Tensor] = {}
+        try:
+            with self._randomness(), _memory_advice(self):
+                batch = self.batches[self.step]
+                # Who stands still gets no graph, neither in the shared forward pass nor in another's turn.
+                with self._only(movers), self._autocast():
+                    round = self.model.play(*batch)
+                for player in movers:
+                    with self._only([player]):
+                        losses[player] = self._turn(player, round, weights)
+        except BaseException:
+            # Whoever has moved in this step will move in it again: the run goes on, but it cannot be replayed.
+            self._fresh = self._fresh and not losses
+            self.history.forget(self.step + 1)
+            raise
         self.step += 1
         if self.schedule.reads_losses:
             self.schedule.after({p: float(self._reduce(loss) if self._reduce else loss) for p, loss in losses.items()})
 
     def _turn(self, player: str, round: Round, weights: Mapping[str, float]) -> Tensor:
-        self._let_move([player])
         with self._autocast():
             terms: Terms = self.network(player, round)
         loss = sum((weights[name] * term for name, term in terms.items() if name in weights),
@@ -141,8 +150,8 @@ class Training:
         recorded = {name if name in self.model.watched else f"{player}/{name}": term.detach()
                     for name, term in terms.items()}
         if self.device.type == "cpu" and not self._reduce and not math.isfinite(loss.item()):
-            # Reading costs nothing here, so the player still has the weights of the step before. Elsewhere the
-            # terms are read at the next row of the history.
+            # Reading costs nothing here, so the player keeps its good weights. Elsewhere it would stop the queue of
+            # the device in every step: there, the terms are read at the next row of the history.
             name, value = next(((n, t.item()) for n, t in recorded.items() if not math.isfinite(t.item())),
                                ("the weighted sum of terms", loss.item()))
             raise not_finite(name, value, self.step + 1)
@@ -155,9 +164,16 @@ class Training:
         self.history.record(self.step + 1, recorded)
         return loss.detach()
 
-    def _let_move(self, movers: Sequence[str]) -> None:
+    @contextlib.contextmanager
+    def _only(self, movers: Sequence[str]) -> Iterator[None]:
+        """Within it, only these players' parameters take gradients."""
         for name, player in self.model.players.items():
             player.requires_grad_(name in movers)
+        try:
+            yield
+        finally:
+            for player in self.model.players.values():
+                player.requires_grad_(True)
 
     def _take_controls(self) -> dict[str, float]:
         for entry in self._replay:
@@ -166,7 +182,8 @@ class Training:
         weights, changed = self.weights.take(self.step)
         rates, changed_rates = self.learning_rates.take(self.step)
         for player, rate in rates.items():
-            self.optimizers[player].param_groups[0]["lr"] = rate
+            for group in self.optimizers[player].param_groups:
+                group["lr"] = rate
         self.interventions += changed + changed_rates
         return weights
 
@@ -177,13 +194,18 @@ class Training:
     @contextlib.contextmanager
     def _randomness(self) -> Iterator[None]:
         self.model.rng = torch.Generator(self.device).manual_seed(mix(self.seed, self.step, 1))
-        if not any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules()):
-            yield
-            return
-        # Dropout knows only the global stream: it is seeded for the step and given back as it was.
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(mix(self.seed, self.step, 2, self.model.share[0]))
-            yield
+        try:
+            if not any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules()):
+                yield
+                return
+            # Dropout knows only the global stream: it is seeded for the step and given back as it was. (Whoever draws
+            # from that stream in another thread at the same moment shares it.)
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else [],
+                                       device_type="mps" if self.device.type == "mps" else "cuda"):
+                torch.manual_seed(mix(self.seed, self.step, 2, self.model.share[0]))
+                yield
+        finally:
+            self.model.rng = None
 
     # ---- running ------------------------------------------------------------------------------------------------
 
@@ -194,7 +216,7 @@ class Training:
             while until is None or self.step < until:
                 with self.model.lock:
                     # Asked under the lock, so that no step begins once pause() has returned.
-                    if stop():
+                    if self._agreed(stop):
                         break
                     self.model.trained = True
                     self._step()
@@ -206,10 +228,17 @@ class Training:
                     bar.update()
         finally:
             with self.model.lock:
-                self._let_move(list(self.model.players))
                 self._close_row(bar)
         if self.checkpoint:
             self.save(self.checkpoint)
+
+    def _agreed(self, stop: Callable[[], bool]) -> bool:
+        """Whether to stop; several processes agree on it, at a row of the history, and stop at the same step."""
+        if self._reduce is None:
+            return stop()
+        if self.step % self.log_every:
+            return False
+        return self._reduce(torch.tensor(float(stop()), device=self.device)).item() > 0
 
     def run(self, steps: int, progress: bool = True) -> Training:
         """Train for so many steps, in the foreground. Interrupting it (Ctrl-C, Jupyter's stop button) finishes the
@@ -220,10 +249,11 @@ class Training:
             progress: show a bar with the terms and the time left.
         """
         self._not_running()
+        until = self.step + steps
         with _deferred_interrupt() as interrupted, \
                 tqdm(total=steps, unit="step", disable=not (progress and self.main)) as bar:
-            self._loop(self.step + steps, interrupted.is_set, bar)
-        if interrupted.is_set():
+            self._loop(until, interrupted.is_set, bar)
+        if interrupted.is_set() or self.step < until:
             raise KeyboardInterrupt(f"stopped after step {self.step}; run() or start() continues from here")
         return self
 
@@ -231,7 +261,6 @@ class Training:
         """Train in a background thread, for so many steps or until `stop`; the notebook stays usable."""
         self._not_running()
         until = None if steps is None else self.step + steps
-        self.error = None
         self._stopping.clear()
         self._going.set()
         self._thread = threading.Thread(target=self._background, args=(until,), daemon=True, name="ganlab-training")
@@ -247,7 +276,7 @@ class Training:
             self.error = error
 
     def pause(self) -> None:
-        """Let the background run finish its step and wait; `resume` goes on."""
+        """Let the background run finish its step and wait; `resume` goes on, and so does nothing else."""
         self._going.clear()
         with self.model.lock:
             pass
@@ -282,15 +311,17 @@ class Training:
     def _not_running(self) -> None:
         if self.state in ("running", "paused"):
             raise GanlabError(f"this training is {self.state} in the background; call stop() first")
+        self.error = None
 
     def _close_row(self, bar: tqdm[Any] | None = None) -> None:
         values = {f"weight/{n}": v for n, v in self.weights.items()} | \
                  {f"learning_rate/{n}": v for n, v in self.learning_rates.items()}
         done, self._row_step = self.step - self._row_step, self.step
-        began, self._row_time = self._row_time, time.perf_counter()
-        if done:
-            values["images/s"] = done * self.batch_size / (self._row_time - began)
         row = self.history.close_row(self.step, values, self._reduce)
+        # The clock is read after the terms, which wait for the device.
+        began, self._row_time = self._row_time, time.perf_counter()
+        if done and row:
+            row["images/s"] = values["images/s"] = done * self.batch_size / (self._row_time - began)
         if bar is not None and row:
             bar.set_postfix({n: f"{v:.3g}" for n, v in row.items() if n != "step" and n not in values}, refresh=False)
         if self._writer is not None and row:
@@ -304,7 +335,7 @@ class Training:
         return {"model": self.model.name, "config": self.model.config, "model_seed": self.model.seed,
                 "fresh": self._fresh, "seed": self.seed, "batch_size": self.batch_size,
                 "schedule": str(self.schedule), "precision": self.precision, "log_every": self.log_every,
-                **self._begun_with, "data": {"spec": dict(self.data.spec), "fingerprint": fingerprint(self.data)},
+                **self._initial, "data": {"spec": dict(self.data.spec), "fingerprint": self._fingerprint},
                 "step": self.step, "interventions": [list(entry) for entry in self.interventions]}
 
     @classmethod
@@ -313,12 +344,12 @@ class Training:
         """Make a recorded run again, to the same weights (bit by bit on the CPU).
 
         Args:
-            recording: what `recording` returned, or the path-loaded content of a checkpoint.
+            recording: what `recording` returned, or `ganlab.checkpoint.read` of a file.
             data: the same data set; by default loaded again by its name.
         """
         if not recording["fresh"]:
-            raise GanlabError("this run did not begin with a new model, so its recording does not decide its weights; "
-                              "restore one of its checkpoints instead")
+            raise GanlabError("this run did not begin with a new model, or a step of it was broken off, so that its "
+                              "recording does not decide its weights; restore one of its checkpoints instead")
         training = cls._rebuild(recording, data, None, device, replay=recording["interventions"])
         return training.run(recording["step"], progress)
 
@@ -334,11 +365,12 @@ class Training:
             if not all(p.isfinite().all() for p in self.model.parameters()):
                 raise CheckpointError(f"{path} was not written: the networks hold NaN or infinite numbers. Restore the "
                                       "last checkpoint and lower the learning rate.")
-            files.write(path, {
+            write(path, {
                 **self.recording(), "ganlab": ganlab.__version__, "state": self.model.state_dict(),
                 "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
                 "scaler": self.scaler.state_dict(), "schedule_state": self.schedule.state(),
                 "weights_now": dict(self.weights), "learning_rates_now": dict(self.learning_rates),
+                "save_every": self.save_every, "autosave": self.checkpoint is not None,
                 "history": self.history.state(), "to_replay": [list(entry) for entry in self._replay]})
 
     def _autosave(self) -> None:
@@ -360,13 +392,15 @@ class Training:
             data: the same data set; by default loaded again by its name.
             model: a new model of the same kind; needed only for models outside `ganlab.models`.
             device: where to go on; by default the best device there is.
-            changes: arguments of `Training` that may differ from now on: checkpoint, save_every, log_every,
-                tensorboard, precision.
+            changes: arguments of `Training` that may differ from now on: checkpoint and save_every (by default, a
+                run that saved by itself goes on doing so, to `path`), log_every, tensorboard, precision.
 
         Raises:
             CheckpointError: no usable checkpoint, or of another model or data set.
         """
-        content = files.read(path)
+        content = read(path)
+        if content["autosave"]:
+            changes = {"checkpoint": path, "save_every": content["save_every"], **changes}
         training = cls._rebuild(content, data, model, device, replay=content["to_replay"], **changes)
         try:
             training.model.load_state_dict(content["state"])
@@ -377,12 +411,14 @@ class Training:
         if training.scaler.is_enabled() and content["scaler"]:
             training.scaler.load_state_dict(content["scaler"])
         training.schedule.restore(content["schedule_state"])
-        for controls, now in ((training.weights, "weights_now"), (training.learning_rates, "learning_rates_now")):
-            controls.update(content[now])
-            controls.take(0)
         training.interventions = [Intervention(*entry) for entry in content["interventions"]]
+        for controls, now in ((training.weights, "weights_now"), (training.learning_rates, "learning_rates_now")):
+            controls.update({i.name: i.value for i in training.interventions if i.kind == controls.kind})
+            controls.take(0)
+            # What was set after the last step is still to come, and is recorded when it does.
+            controls.update(content[now])
         training.step = training._row_step = content["step"]
-        training.history.restore(content["history"])
+        training.history.restore(content["history"], training.device)
         training._fresh = content["fresh"]
         training.model.trained = True
         return training
@@ -391,11 +427,12 @@ class Training:
     def _rebuild(cls, content: Mapping[str, Any], data: Dataset | Tensor | None, model: Model | None,
                  device: str | torch.device | None, **changes: Any) -> Training:
         if model is None:
-            model = models.create(content["model"], seed=content["model_seed"], **content["config"])
+            model = models.create(content["model"], seed=content["model_seed"], weights=content["weights"],
+                                  **content["config"])
         elif (model.name, model.config) != (content["model"], content["config"]):
             raise CheckpointError(f"the checkpoint holds a {content['model']} with {content['config']}, "
                                   f"not a {model.name} with {model.config}")
-        model.weights = content["weights"]
+        model.begin_with(content["weights"])
         if data is None:
             if not content["data"]["spec"]:
                 raise CheckpointError(f"the data ({content['data']['fingerprint']['name']}) cannot be loaded again by "
@@ -403,9 +440,9 @@ class Training:
             from ganlab.data import rebuild
             data = rebuild(content["data"]["spec"])
         data = as_dataset(data)
-        if fingerprint(data) != content["data"]["fingerprint"]:
-            raise CheckpointError(f"the run was trained on {content['data']['fingerprint']}, this is "
-                                  f"{fingerprint(data)}; pass the same data set")
+        then, here = content["data"]["fingerprint"], fingerprint(data)
+        if {**then, "sum": 0} != {**here, "sum": 0} or not math.isclose(then["sum"], here["sum"], rel_tol=1e-5):
+            raise CheckpointError(f"the run was trained on {then}, this is {here}; pass the same data set")
         arguments = {"batch_size": content["batch_size"], "learning_rate": content["learning_rates"],
                      "schedule": content["schedule"], "precision": content["precision"],
                      "log_every": content["log_every"]}
@@ -418,19 +455,24 @@ class Training:
         """Whether this process writes files and progress; the only one does."""
         return self.model.share[0] == 0
 
-    def _place(self, device: torch.device) -> tuple[nn.Module, torch.device, Callable[[Tensor], Tensor] | None]:
+    def _place(self, device: str | torch.device | None
+               ) -> tuple[nn.Module, torch.device, Callable[[Tensor], Tensor] | None]:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            chosen = choose_device(device)
             self.model.share = (0, 1)
-            return self.model.to(device), device, None
+            return self.model.to(chosen), chosen, None
         if importlib.util.find_spec("accelerate") is None:
             raise GanlabError('training in several processes needs accelerate: pip install "ganlab[train]"')
         from accelerate import Accelerator, DistributedDataParallelKwargs
         # Precision is left to torch.autocast: Accelerate's own setting cannot change within one process.
-        accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no", kwargs_handlers=[
+        accelerator = Accelerator(cpu=str(device) == "cpu", mixed_precision="no", kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)])
         self.model.share = (accelerator.process_index, accelerator.num_processes)
         accelerator.print(f"training in {accelerator.num_processes} processes on {accelerator.device.type}")
-        network = accelerator.prepare(self.model.to(accelerator.device))
+        with warnings.catch_warnings():
+            # torch has begun to rename broadcast_buffers; the old name works in every version that ganlab supports.
+            warnings.simplefilter("ignore", FutureWarning)
+            network = accelerator.prepare(self.model.to(accelerator.device))
         return network, accelerator.device, lambda t: accelerator.reduce(t, "mean")
 
 
@@ -469,9 +511,11 @@ def _memory_advice(training: Training) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         text = str(error)
-        if not (isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in text):
+        if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory|ALLOC_FAILED", text):
             raise
         asked = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", text)
+        # A notebook keeps its last error, and that the memory which the frames of the broken step hold.
+        traceback.clear_frames(error.__traceback__)
         raise OutOfMemory(f"out of memory on {training.device}: {asked[1] if asked else 'more'} was asked for at step "
                           f"{training.step + 1}. Lower batch_size (now {training.batch_size}), the size of the images "
                           f"(now {tuple(training.data.shape)}) or the width of the networks; the training can be "

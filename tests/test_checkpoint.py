@@ -73,10 +73,33 @@ def test_history_weights_and_interventions_come_back(digits, tmp_path):
     again = Training.restore(tmp_path / "run.pt", device="cpu")
     assert dict(again.weights) == {"reconstruction": 1.0, "kl": 3.0} and again.learning_rates["autoencoder"] == 1e-5
     assert again.interventions == t.interventions and len(t.interventions) == 2
-    assert again.history.columns["autoencoder/kl"] == t.history.columns["autoencoder/kl"]
+    assert again.history["autoencoder/kl"] == t.history["autoencoder/kl"]
     again.run(2, progress=False)
     assert again.interventions == t.interventions, "restoring is no intervention"
     assert same(weights(again), weights(Training.replay(again.recording(), device="cpu", progress=False)))
+
+
+def test_a_restored_run_goes_on_saving(digits, tmp_path):
+    t = Training(small("gan"), digits, batch_size=16, device="cpu", checkpoint=tmp_path / "run.pt", save_every=4)
+    t.run(4, progress=False)
+    Training.restore(tmp_path / "run.pt", device="cpu").run(3, progress=False)
+    assert checkpoint.read(tmp_path / "run.pt")["step"] == 7
+    Training.restore(tmp_path / "run.pt", device="cpu", checkpoint=None).run(3, progress=False)
+    assert checkpoint.read(tmp_path / "run.pt")["step"] == 7
+
+
+def test_a_damaged_file_does_not_replace_the_good_one_before(saved):
+    truncated(saved)
+    with pytest.warns(UserWarning, match="Using the one before"):
+        t = Training.restore(saved, device="cpu")
+    t.save(saved)
+    assert checkpoint.read(saved)["step"] == checkpoint.read(checkpoint.previous(saved))["step"] == 2
+
+
+def test_what_could_not_be_loaded_is_not_saved(saved):
+    with pytest.raises(CheckpointError, match="it would hold .*only tensors and plain values"):
+        checkpoint.write(saved, {"model": "gan", "config": Path("x")})
+    assert checkpoint.read(saved)["step"] == 4
 
 
 def test_saving_changes_nothing_that_is_recorded(digits, tmp_path):

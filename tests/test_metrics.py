@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ganlab.data.images import Images
+from ganlab.errors import GanlabError
 from ganlab.metrics import Judge, frechet_distance, judge_samples, mode_coverage
 
 
@@ -64,7 +65,7 @@ def test_judge_prefers_real_images_to_noise_and_notices_collapse(judged):
 
 
 def test_judge_needs_labels_and_is_decided_by_its_seed(digits):
-    with pytest.raises(ValueError, match="needs labels"):
+    with pytest.raises(GanlabError, match="needs labels"):
         Judge.trained_on(Images(digits.images))
     a, b = (Judge.trained_on(digits, steps=3, seed=1) for _ in range(2))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))

@@ -55,12 +55,12 @@ def test_every_schedule_reads_back_what_it_prints():
         assert str(parse(str(cls()))) == str(cls())
     assert str(parse("warm_up(5, threshold(0.1, 2, patience=7))")) == "warm_up(5, threshold(0.1, 2, 7))"
     schedule = parse("epochs(3, 4)")
-    assert isinstance(schedule, Schedule) and parse(schedule) is schedule
+    assert isinstance(schedule, Schedule) and parse(schedule) == schedule and parse(schedule) is not schedule
 
 
 @pytest.mark.parametrize("text", [
     "alternating", "discriminator_steps(0)", "epochs(1.5)", "warm_up(-1)", "epochs(1, 2, 3)",
-    "__import__('os').getcwd()", "alternate(", "discriminator_steps(k=True)"])
+    "__import__('os').getcwd()", "alternate(", "5", "'alternate'", "discriminator_steps(k=True)"])
 def test_anything_else_is_a_clear_error(text):
     with pytest.raises(GanlabError, match=r"cannot read the schedule|must be a whole number"):
         parse(text)

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from torch import nn
 from ganlab import models
 from ganlab.data.images import Batches, Images
 from ganlab.errors import DataError, GanlabError, NotFinite, OutOfMemory
-from ganlab.history import Intervention
+from ganlab.history import History, Intervention
 from ganlab.training import Training, choose_device
 
 
@@ -160,7 +161,7 @@ def test_replay_refuses_a_run_that_did_not_begin_with_a_new_model(digits):
     model = gan()
     training(digits, model).run(1, progress=False)
     t = training(digits, model).run(1, progress=False)
-    with pytest.raises(GanlabError, match="did not begin with a new model"):
+    with pytest.raises(GanlabError, match="did not begin with a new model, or"):
         Training.replay(t.recording())
 
 
@@ -174,6 +175,32 @@ def test_controls_refuse_what_makes_no_sense(digits):
         t.weights["adversarial"] = "3"
     with pytest.raises(GanlabError, match="set it to 0"):
         del t.weights["adversarial"]
+
+
+def test_a_weight_set_after_the_last_step_survives_saving_and_is_recorded(digits, tmp_path):
+    t = training(digits).run(3, progress=False)
+    t.weights["adversarial"] = 2.0
+    t.save(tmp_path / "run.pt")
+    again = Training.restore(tmp_path / "run.pt", device="cpu").run(3, progress=False)
+    assert again.interventions == [Intervention(3, "weights", "adversarial", 2.0)]
+    assert same(weights(again), weights(t.run(3, progress=False)))
+    assert same(weights(again), weights(Training.replay(again.recording(), device="cpu", progress=False)))
+
+
+def test_first_weights_and_rates_are_checked_too(digits):
+    with pytest.raises(GanlabError, match="must be a finite number, not nan"):
+        training(digits, gan(weights={"adversarial": math.nan}))
+    assert training(digits, learning_rate=0.0).learning_rates["generator"] == 0.0
+    with pytest.raises(DataError, match="a batch of 0"):
+        training(digits, batch_size=0)
+
+
+def test_numpy_numbers_are_taken_as_plain_ones(digits, tmp_path):
+    import numpy as np
+    model = gan(latent=np.int64(8), weights={"adversarial": np.float32(0.5)})
+    t = training(digits, model, seed=np.int64(3), batch_size=np.int64(16), learning_rate=np.float64(1e-3))
+    t.run(2, progress=False).save(tmp_path / "run.pt")
+    assert Training.restore(tmp_path / "run.pt", device="cpu").step == 2
 
 
 # ---- schedules in the loop --------------------------------------------------------------------------------------
@@ -254,13 +281,22 @@ def test_an_error_in_the_background_is_kept_and_raised(digits):
     assert t.state == "idle"
 
 
+def test_reading_the_history_while_training(digits):
+    t = training(digits, log_every=1).start()
+    for _ in range(200):
+        frame = t.history.frame()
+        assert not frame["D(x)"].isna().any()
+        assert len(t.history["D(x)"]) >= len(frame)
+    t.stop()
+
+
 def test_sampling_and_saving_while_training_neither_starve_nor_disturb(digits, tmp_path):
     def dcgan():
         return models.create("dcgan", shape=(1, 28, 28), width=4, latent=8)
     t = training(digits, dcgan()).start()
     for i in range(15):
         before = t.step
-        t.model.sample(4, seed=i)
+        t.model.sample(4, seed=i if i % 2 else None)
         t.save(tmp_path / "run.pt")
         assert t.step - before < 50, "a reader waited for a busy loop"
     t.stop()
@@ -285,7 +321,6 @@ def test_a_term_that_is_not_finite_stops_at_that_step_and_is_named(digits, bad):
 
 
 def test_terms_read_later_are_named_with_their_step():
-    from ganlab.history import History
     history = History()
     for step in range(1, 6):
         history.record(step, {"a": torch.tensor(1.0), "b": torch.tensor(math.nan if step >= 4 else 0.0)})
@@ -313,6 +348,41 @@ def test_out_of_memory_says_how_much_was_asked_for_and_what_to_lower(digits):
     assert same(before, weights(t))
     t.model.play = play
     assert t.run(1, progress=False).step == 1
+
+
+@pytest.mark.parametrize("message", [
+    "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 8 GiB",
+    "MPS backend out of memory (MPS allocated: 8 GB). Tried to allocate 20.00 MB on private pool.",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"])
+def test_every_way_of_running_out_of_memory_is_recognised(digits, message):
+    t = training(digits)
+
+    held = []
+
+    def play(*batch):
+        large = torch.empty(10)
+        held.append(weakref.ref(large))
+        raise RuntimeError(message)
+    t.model.play = play
+    with pytest.raises(OutOfMemory, match="out of memory on cpu: (20.00 Mi?B|more) was asked for"):
+        t.run(1, progress=False)
+    assert held[0]() is None, "the error keeps the memory that the broken step holds"
+
+
+def test_a_step_broken_off_half_way_leaves_no_trace_in_the_history_and_cannot_be_replayed(digits):
+    t = training(digits).run(2, progress=False)
+    terms = t.model.generator_terms
+
+    def broken(round):
+        raise RuntimeError("broken")
+    t.model.generator_terms = broken
+    with pytest.raises(RuntimeError, match="broken"):
+        t.run(3, progress=False)
+    t.model.generator_terms = terms
+    assert t.step == 2 and t.history["step"] == [2.0]
+    t.run(2, progress=False)
+    with pytest.raises(GanlabError, match="a step of it was broken off"):
+        Training.replay(t.recording())
 
 
 def test_interrupting_finishes_the_step_and_leaves_a_training_that_goes_on(digits, tmp_path):
@@ -416,7 +486,7 @@ def test_two_processes_with_half_the_batch_each_give_the_result_of_one(digits, t
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("training in 2 processes on cpu") == 1, "said once, by the main process"
-    assert done.stderr.count("50/50") <= 1, "one progress bar"
+    assert done.stderr.count(" 0/50 ") == 1, "one progress bar"
     assert (tmp_path / "two.pt.wrote.0").read_text() == "True" and (tmp_path / "two.pt.wrote.1").read_text() == "False"
     two, one = Training.restore(out, device="cpu"), training(digits).run(50, progress=False)
     assert two.step == 50

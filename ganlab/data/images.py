@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -122,7 +121,8 @@ def digits(split: str = "train") -> Images:
         raise DataError(f"digits have the splits 'train', 'test' and 'all', not {split!r}")
     from sklearn.datasets import load_digits
     raw, labels = load_digits(return_X_y=True)
-    ink = torch.from_numpy(raw.astype(np.float32).reshape(-1, 1, 8, 8)) / 16
+    # In float64, so that rounding to uint8 comes out alike on every processor.
+    ink = torch.from_numpy(raw.reshape(-1, 1, 8, 8)).double() / 16
     ink = F.interpolate(F.pad(ink, (1, 1, 1, 1)), size=28, mode="bicubic", align_corners=False)
     images = to_uint8(torch.sigmoid(12 * (ink - 0.45)) * 2 - 1)
     everything = Images(images, torch.from_numpy(labels).long(), tuple("0123456789"), "digits",
@@ -189,8 +189,14 @@ def fingerprint(data: Dataset) -> dict[str, Any]:
             "sum": float((values.flatten() * weights).sum())}
 
 
-def as_dataset(data: Dataset | Tensor | Sequence[Any]) -> Dataset:
+def as_dataset(data: Dataset | Tensor) -> Dataset:
     """A tensor of images (N x C x H x W, uint8 or floats in [-1, 1]) or points (N x k) as a data set."""
     if not isinstance(data, Tensor):
-        return data  # type: ignore[return-value]
-    return Images(to_uint8(data) if data.ndim == 4 and data.dtype != torch.uint8 else data, name="tensor")
+        return data
+    if data.dtype == torch.uint8:
+        return Images(data, name="tensor")
+    data = data.float()
+    if data.ndim == 4 and data.abs().max() > 1.001:
+        raise DataError(f"images as floats must lie in [-1, 1], these go from {data.min():.3g} to {data.max():.3g}; "
+                        "scale them, or give uint8 from 0 to 255")
+    return Images(to_uint8(data) if data.ndim == 4 else data, name="tensor")

@@ -14,7 +14,7 @@ for _module in pkgutil.iter_modules(__path__):
 __all__ = ["MODELS", "Model", "create"]
 
 
-def __getattr__(name: str) -> type[Model]:
+def __getattr__(name: str) -> Any:
     for cls in MODELS.values():
         if cls.__name__ == name:
             return cls
@@ -33,7 +33,7 @@ def create(name: str, **config: Any) -> Model:
     """
     if name not in MODELS:
         raise GanlabError(f"no model is called {name!r}; models: {', '.join(MODELS)}")
-    allowed = [*list(inspect.signature(MODELS[name].__init__).parameters)[1:], "seed"]
+    allowed = [*list(inspect.signature(MODELS[name].__init__).parameters)[1:], "weights", "seed"]
     unknown = [key for key in config if key not in allowed]
     if unknown:
         raise GanlabError(f"{name} has no argument {', '.join(map(repr, unknown))}; it takes {', '.join(allowed)}")

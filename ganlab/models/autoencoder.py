@@ -49,8 +49,8 @@ class Autoencoder(Model):
     batch_size = 128
 
     def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 128, hidden: Sequence[int] = (512, 256, 128),
-                 output: str = "sigmoid", weights: Mapping[str, float] | None = None) -> None:
-        super().__init__(weights, shape=tuple(shape), latent=latent, hidden=tuple(hidden), output=output)
+                 output: str = "sigmoid") -> None:
+        super().__init__()
         if output not in ("sigmoid", "linear"):
             raise GanlabError(f"output must be 'sigmoid' or 'linear', not {output!r}")
         self.autoencoder = Trunk(math.prod(shape), hidden, latent)

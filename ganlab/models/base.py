@@ -1,6 +1,7 @@
 """What every model is: a set of players, each with its own named, weighted terms."""
 
 import functools
+import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -63,18 +64,32 @@ def inference(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class Seeded(type):
-    """Makes initial weights a function of the model's `seed`, whatever else draws random numbers."""
+class Recorded(type):
+    """Builds a model so that it can be built again: keeps the arguments, and draws its first weights from a seed.
 
-    def __call__(cls, *args: Any, seed: int = 0, **kwargs: Any) -> Any:
+    What all models have in common stands here and not in the papers' files: `seed` and `weights`.
+    """
+
+    def __call__(cls, *args: Any, seed: int = 0, weights: Mapping[str, float] | None = None, **kwargs: Any) -> Any:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(int(seed))
             model = super().__call__(*args, **kwargs)
-        model.seed = seed
+        arguments = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
+        arguments.apply_defaults()
+        model.config = {name: plain(value) for name, value in list(arguments.arguments.items())[1:]}
+        model.seed = int(seed)
+        model.begin_with(weights or {})
         return model
 
 
-class Model(nn.Module, metaclass=Seeded):
+def plain(value: Any) -> Any:
+    """A configured value without NumPy or list types, so that it can be stored and compared."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(plain, value))
+    return value.item() if hasattr(value, "item") else value
+
+
+class Model(nn.Module, metaclass=Recorded):
     """A set of players. To write a new paper down, derive from this class and give
 
     - `weights`: the name of every term and the paper's weight for it;
@@ -84,10 +99,14 @@ class Model(nn.Module, metaclass=Seeded):
 
     On its turn a player minimises `sum(weights[name] * terms[name])` over its own parameters. Names listed in
     `watched` are recorded but not minimised. `learning_rate`, `betas` and `batch_size` are the paper's settings.
+    Random numbers in `play` come from `noise`, or from `generator=self.rng`; dropout layers are seeded too.
 
-    Args of `__init__`: `weights` replaces single weights by name; all further keyword arguments are the plain
-    values that build the same model again (`Model.config`). Every model also takes `seed` (0), which alone decides
-    its initial weights.
+    Every model takes two arguments more than its `__init__` has: `seed` (0), which alone decides its first weights,
+    and `weights`, which replaces single weights of terms by name.
+
+    Attributes:
+        config: the arguments of `__init__`, plain values that build the same model again.
+        lock: held by the training during a step, and by `inference`.
     """
 
     weights: Mapping[str, float] = {}
@@ -96,20 +115,17 @@ class Model(nn.Module, metaclass=Seeded):
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     batch_size: ClassVar[int] = 64
     seed: int
+    config: dict[str, Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        known = MODELS.get(cls.__name__.lower())
+        if known and known.__module__.startswith("ganlab.") and known.__module__ != cls.__module__:
+            raise GanlabError(f"ganlab has a model called {cls.__name__.lower()} already; give your class another name")
         MODELS[cls.__name__.lower()] = cls
 
-    def __init__(self, weights: Mapping[str, float] | None = None, **config: Any) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        unknown = set(weights or {}) - set(type(self).weights)
-        if unknown:
-            raise GanlabError(f"{self.name} has no term {', '.join(map(repr, sorted(unknown)))}; "
-                              f"its terms are {', '.join(map(repr, type(self).weights))}")
-        # Read-only: while a training runs, `training.weights` is the place to change them.
-        self.weights = MappingProxyType(dict(type(self).weights) | dict(weights or {}))
-        self.config = config
         self.lock = Turnstile()
         self.share = (0, 1)
         self.trained = False
@@ -129,6 +145,14 @@ class Model(nn.Module, metaclass=Seeded):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+    def begin_with(self, weights: Mapping[str, float]) -> None:
+        """Replace weights of terms by name; unknown names are a `GanlabError`."""
+        if unknown := set(weights) - set(type(self).weights):
+            raise GanlabError(f"{self.name} has no term {', '.join(map(repr, sorted(unknown)))}; "
+                              f"its terms are {', '.join(map(repr, type(self).weights))}")
+        # Read-only: while a training runs, `training.weights` is the place to change them.
+        self.weights = MappingProxyType(dict(type(self).weights) | {n: plain(v) for n, v in weights.items()})
 
     def play(self, x: Tensor, labels: Tensor | None = None) -> Round:
         """What the turns of one step share. x: the batch of data, float; labels: int64 of length N or None."""
@@ -156,8 +180,12 @@ class Model(nn.Module, metaclass=Seeded):
         """The images (N x C x H x W in [-1, 1]) of latents (N x latent)."""
         raise NotImplementedError
 
+    @inference
     def sample(self, n: int, seed: int | None = None) -> Tensor:
-        """n images (N x C x H x W in [-1, 1]) of latents drawn from N(0, I); the same again for the same seed."""
+        """n images (N x C x H x W in [-1, 1]) of latents drawn from N(0, I); the same again for the same seed.
+
+        Without a seed the latents come from PyTorch's own random stream.
+        """
         return self.decode(self.noise(n, self.config["latent"], self.seeded(seed)))
 
     def reconstruct(self, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Deep convolutional GAN (Radford, Metz and Chintala 2015, arXiv:1511.06434)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -51,7 +51,6 @@ class DCGAN(GAN):
         shape: (C, H, W) of an image, H = W = 28, 32, 64, 128, ...
         latent: numbers in z ~ N(0, I).
         objective: a name in `ganlab.objectives.OBJECTIVES`.
-        weights: weights to be replaced, by name.
         width: channels next to the image (ngf and ndf of the paper's code); they double with every halving.
         norm: False leaves batch norm out of both networks, to see what it is for.
     """
@@ -59,8 +58,8 @@ class DCGAN(GAN):
     batch_size = 128
 
     def __init__(self, shape: Sequence[int] = (3, 64, 64), latent: int = 100, objective: str = "non-saturating",
-                 weights: Mapping[str, float] | None = None, width: int = 64, norm: bool = True) -> None:
-        Model.__init__(self, weights, shape=tuple(shape), latent=latent, objective=objective, width=width, norm=norm)
+                 width: int = 64, norm: bool = True) -> None:
+        Model.__init__(self)
         self.objective = objectives.get(objective)
         channels, height, breadth = shape
         if height != breadth:

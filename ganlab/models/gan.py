@@ -24,7 +24,6 @@ class GAN(Model):
         shape: (C, H, W) of an image in [-1, 1], or (k,) for points, whose coordinates are left unbounded.
         latent: numbers in z ~ N(0, I).
         objective: a name in `ganlab.objectives.OBJECTIVES`.
-        weights: weights to be replaced, by name.
         hidden: widths of the generator's hidden layers; the discriminator's are the same in reverse.
     """
 
@@ -33,8 +32,8 @@ class GAN(Model):
     betas = (0.5, 0.999)
 
     def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 100, objective: str = "non-saturating",
-                 weights: Mapping[str, float] | None = None, hidden: Sequence[int] = (256, 512, 1024)) -> None:
-        super().__init__(weights, shape=tuple(shape), latent=latent, objective=objective, hidden=tuple(hidden))
+                 hidden: Sequence[int] = (256, 512, 1024)) -> None:
+        super().__init__()
         self.objective = objectives.get(objective)
         values = math.prod(shape)
         self.discriminator: nn.Module = nn.Sequential(

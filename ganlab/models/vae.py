@@ -27,8 +27,9 @@ class VAE(Model):
         reconstruction = E_q[ -log p(x|z) ]        cross-entropy of Bernoulli pixels, summed over the image, nats
         kl             = KL( q(z|x) || p(z) )      summed over the latent dimensions, nats
 
-    The weight of `kl` is beta; with beta = 1 the sum bounds -log p(x) from above. Codes are drawn by
-    z = mu + sigma * epsilon, epsilon ~ N(0, I), so that the gradient reaches mu and sigma (section 2.4).
+    The weight of `kl` is beta; with beta = 1 the sum bounds -log p(x) from above where pixels are 0 or 1. (Grey
+    pixels are taken as probabilities, as is usual; then it is a loss and no bound, see arXiv:1907.06845.) Codes are
+    drawn by z = mu + sigma * epsilon, epsilon ~ N(0, I), so that the gradient reaches mu and sigma (section 2.4).
 
     Args:
         shape: (C, H, W) of an image.
@@ -40,9 +41,9 @@ class VAE(Model):
     learning_rate = 1e-3
     batch_size = 128
 
-    def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 16, hidden: Sequence[int] = (512, 256, 128),
-                 weights: Mapping[str, float] | None = None) -> None:
-        super().__init__(weights, shape=tuple(shape), latent=latent, hidden=tuple(hidden))
+    def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 16,
+                 hidden: Sequence[int] = (512, 256, 128)) -> None:
+        super().__init__()
         self.autoencoder = Trunk(math.prod(shape), hidden, latent, heads=2)
 
     def play(self, x: Tensor, labels: Tensor | None = None) -> Round:

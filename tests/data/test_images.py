@@ -77,5 +77,7 @@ def test_neighbouring_seeds_give_different_streams():
 def test_a_tensor_is_a_data_set():
     images = as_dataset(torch.zeros(4, 1, 8, 8))
     assert images.images.dtype == torch.uint8 and images.shape == (1, 8, 8)
-    points = as_dataset(torch.randn(4, 2))
+    with pytest.raises(DataError, match=r"must lie in \[-1, 1\], these go from 0 to 255"):
+        as_dataset(torch.tensor([0.0, 255.0]).view(2, 1, 1, 1))
+    points = as_dataset(torch.randn(4, 2, dtype=torch.float64))
     assert points.images.dtype == torch.float32 and points.shape == (2,)

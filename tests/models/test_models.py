@@ -284,8 +284,8 @@ def test_a_new_model_is_one_class_and_nothing_else(tmp_path):
             weights = {"distance": 1.0, "size": 0.0}
             watched = ("norm",)
 
-            def __init__(self, shape=(1, 28, 28), weights=None):
-                super().__init__(weights, shape=tuple(shape))
+            def __init__(self, shape=(1, 28, 28)):
+                super().__init__()
                 self.painter = mlp(1, 28 * 28, activation=nn.ReLU)
 
             def play(self, x, labels=None):
@@ -306,6 +306,12 @@ def test_a_new_model_is_one_class_and_nothing_else(tmp_path):
         assert again.step == 200 and set(again.weights) == {"distance", "size"}
     finally:
         MODELS.pop("mean")
+
+
+def test_a_class_of_ones_own_does_not_replace_a_model_of_the_library():
+    with pytest.raises(GanlabError, match="ganlab has a model called gan already"):
+        type(Model)("GAN", (Model,), {"__module__": "__main__"})
+    assert MODELS["gan"].__module__ == "ganlab.models.gan"
 
 
 def test_a_misspelt_term_is_an_error_that_names_it():
