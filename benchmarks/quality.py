@@ -40,7 +40,7 @@ def sets() -> tuple[Images, Images, bool]:
 
 def autoencoder(train: Images, held_out: Images, seed: int) -> list[Row]:
     """Held-out error beside PCA's, both in units of a pixel's range [0, 1]."""
-    latent, steps = 16, 1900
+    latent, steps = 16, 3000
     x, y = (s.floats().flatten(1).add(1).div(2).cpu().numpy() for s in (train, held_out))
     pca = PCA(latent, svd_solver="covariance_eigh").fit(x)
     pca_error = float(((pca.inverse_transform(pca.transform(y)) - y) ** 2).mean())
@@ -54,7 +54,7 @@ def autoencoder(train: Images, held_out: Images, seed: int) -> list[Row]:
 
 def vae(train: Images, held_out: Images, seed: int) -> list[Row]:
     """Held-out negative ELBO (one z an image) and the number of active units."""
-    steps = 1900
+    steps = 3000
     model = models.create("vae", shape=train.shape, seed=seed)
     Training(model, train, seed).run(steps)
     x = held_out.floats().to(model.device)
@@ -92,8 +92,8 @@ def adversarial(name: str, steps: int, batch_size: int, **config: int) -> Callab
 MEASURES: dict[str, Callable[[Images, Images, int], list[Row]]] = {
     "autoencoder": autoencoder,
     "vae": vae,
-    "gan": adversarial("gan", 10_000, 64),
-    "dcgan": adversarial("dcgan", 1500, 64, width=32),
+    "gan": adversarial("gan", 10_000, 128),
+    "dcgan": adversarial("dcgan", 3000, 64, width=32),
 }
 
 
