@@ -92,7 +92,7 @@ def adversarial(name: str, steps: int, batch_size: int, **config: int) -> Callab
 MEASURES: dict[str, Callable[[Images, Images, int], list[Row]]] = {
     "autoencoder": autoencoder,
     "vae": vae,
-    "gan": adversarial("gan", 10_000, 128),
+    "gan": adversarial("gan", 6000, 64),
     "dcgan": adversarial("dcgan", 3000, 64, width=32),
 }
 

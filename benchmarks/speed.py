@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torchvision
-from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -24,18 +23,13 @@ from ganlab.data.images import Images
 from ganlab.training import Training, choose_device
 
 
-class PILImages(torchvision.datasets.VisionDataset):
-    """What torchvision's MNIST does for every image: an array becomes a PIL image, then the transforms run."""
+class PILImages(torchvision.datasets.MNIST):
+    """torchvision's MNIST, whose `__getitem__` makes a PIL image and runs the transforms, over images at hand."""
 
-    def __init__(self, images: Tensor, transform: Callable[[Image.Image], Tensor]) -> None:
-        super().__init__("", transform=transform)
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.transform(Image.fromarray(self.images[index, 0].numpy()))
+    def __init__(self, images: Images, transform: Callable[..., Tensor]) -> None:
+        torchvision.datasets.VisionDataset.__init__(self, "", transform=transform)
+        assert images.labels is not None
+        self.data, self.targets = images.images[:, 0].cpu(), images.labels.cpu()
 
 
 class Textbook:
@@ -49,13 +43,14 @@ class Textbook:
         self.criterion, self.latent = nn.BCELoss(), model.config["latent"]
         transform = torchvision.transforms.Compose([torchvision.transforms.ToTensor(),
                                                     torchvision.transforms.Normalize((0.5,), (0.5,))])
-        self.loader: DataLoader[Tensor] = DataLoader(PILImages(images.images.cpu(), transform), batch_size,
-                                                     shuffle=True, drop_last=True)
+        self.loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(PILImages(images, transform), batch_size,
+                                                                    shuffle=True, drop_last=True)
         self.batches = self._forever()
 
     def _forever(self) -> Iterator[Tensor]:
         while True:
-            yield from self.loader
+            for x, _ in self.loader:
+                yield x
 
     def losses(self, x: Tensor, z: Tensor, z_again: Tensor) -> tuple[float, float]:
         """One step on a batch with the given noise for each player; returns both losses."""
