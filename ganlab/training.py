@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib.util
 import math
@@ -264,8 +265,16 @@ class Training:
         self._stopping.clear()
         self._going.set()
         self._thread = threading.Thread(target=self._background, args=(until,), daemon=True, name="ganlab-training")
+        atexit.register(self._end)
         self._thread.start()
         return self
+
+    def _end(self) -> None:
+        """Let the background run finish its step and end, before the interpreter takes the ground from under it."""
+        self._stopping.set()
+        self._going.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def _background(self, until: int | None) -> None:
         try:
@@ -274,6 +283,8 @@ class Training:
                 self._loop(until, lambda: self._stopping.is_set() or not self._going.is_set())
         except BaseException as error:
             self.error = error
+        finally:
+            atexit.unregister(self._end)
 
     def pause(self) -> None:
         """Let the background run finish its step and wait; `resume` goes on, and so does nothing else."""
@@ -287,8 +298,7 @@ class Training:
 
     def stop(self) -> Training:
         """End the background run after the step it is in, and raise the error that ended it, if one did."""
-        self._stopping.set()
-        self._going.set()
+        self._end()
         return self.wait()
 
     def wait(self) -> Training:

@@ -261,6 +261,14 @@ def test_start_ends_by_itself_and_can_go_on(digits):
     assert t.start(3).wait().run(2, progress=False).step == 10
 
 
+def test_a_program_may_end_while_a_training_runs():
+    code = ("import torch; from ganlab import models; from ganlab.training import Training; "
+            "t = Training(models.create('gan', shape=(2,), hidden=(8,), latent=2), torch.randn(64, 2), device='cpu'); "
+            "t.start()\nwhile t.step < 5: pass")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_second_run_at_the_same_time_is_refused(digits):
     t = training(digits).start()
     with pytest.raises(GanlabError, match=r"running in the background; call stop\(\) first"):
@@ -283,6 +291,7 @@ def test_an_error_in_the_background_is_kept_and_raised(digits):
 
 def test_reading_the_history_while_training(digits):
     t = training(digits, log_every=1).start()
+    wait_until(lambda: len(t.history) > 0)
     for _ in range(200):
         frame = t.history.frame()
         assert not frame["D(x)"].isna().any()
