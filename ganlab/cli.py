@@ -214,7 +214,10 @@ def train(args: argparse.Namespace) -> int:
         training = Training(model, images, seed, batch_size=args.batch_size, schedule=args.schedule or "alternate",
                             learning_rate=default | _for_each(default, rates), **how)
     if training.main:
-        print(f"{training.model.name} on {len(training.data)} images of {training.data.name} ({training.device.type}), "
+        # The number is always said, since some launchers start fewer processes than they were asked for.
+        number = training.model.share[1]
+        where = f"{training.device.type}, {number} process{'es' * (number > 1)}"
+        print(f"{training.model.name} on {len(training.data)} images of {training.data.name} ({where}), "
               f"step {training.step} of {args.steps}, batches of {training.batch_size}, to {out}")
     try:
         training.run(max(0, args.steps - training.step))

@@ -73,7 +73,7 @@ class TestTrain:
         assert training.weights["adversarial"] == 0.5 and training.precision == "bf16"
         assert training.history["step"] == [2, 4, 6]
         said = capsys.readouterr().out
-        assert "gan on 1497 images of digits (cpu), step 0 of 6" in said and "generator/adversarial" in said
+        assert "gan on 1497 images of digits (cpu, 1 process), step 0 of 6" in said and "generator/adversarial" in said
 
     def test_size_and_channels_reach_the_data(self, tmp_path):
         for i in range(16):
@@ -153,7 +153,7 @@ class TestTrain:
                                "-m", "ganlab", "train", "gan", "--steps", "4", "--out", "x.pt", *TINY],
                               env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("gan on 1497 images") == 1 and "2 processes" in done.stdout
+        assert done.stdout.count("gan on 1497 images of digits (cpu, 2 processes)") == 1
         assert checkpoint.read("x.pt")["step"] == 4
 
 
