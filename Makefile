@@ -64,7 +64,7 @@ lessons: $(STAMP)
 	@$(PYTHON) -m ganlab run --all --profile laptop --out runs --update
 
 bench: $(STAMP)
-	@$(TESTING) $(PYTHON) benchmarks/speed.py
+	@$(PYTHON) benchmarks/speed.py
 
 quality: $(STAMP)
 	@$(TESTING) $(PYTHON) benchmarks/quality.py
