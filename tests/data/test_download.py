@@ -67,7 +67,7 @@ def test_a_cut_connection_is_resumed(server, tmp_path):
     assert starts == sorted(set(starts)) and starts[0] > 0.4 * len(CONTENT) and starts[-1] > 0.9 * len(CONTENT)
 
 
-def test_a_download_goes_on_in_the_next_session(server, tmp_path):
+def test_a_download_goes_on_in_the_next_process(server, tmp_path):
     assert "cut after" in failure(server.file(CONTENT, "cut"), tmp_path)
     have = (tmp_path / "a.bin.part").stat().st_size
     server.requests.clear()

@@ -180,6 +180,16 @@ class TestEveryModel:
                 moved = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in net.parameters()]
                 assert any(moved) if other == player else not any(moved)
 
+    def test_the_discriminators_turn_does_not_reach_back_through_the_fakes(self, name, digits):
+        model = small(name)
+        if "discriminator" not in model.players:
+            assert list(model.players) == ["autoencoder"], "only a single player has nobody to leave alone"
+            return
+        round = model.play(*self.batch(digits))
+        loss = model("discriminator", round)["adversarial"]
+        assert round.fake.requires_grad
+        assert torch.autograd.grad(loss, round.fake, allow_unused=True) == (None,)
+
     def test_standing_still_builds_no_graph(self, name, digits):
         model = small(name)
         if "generator" not in model.players:
