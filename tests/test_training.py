@@ -74,6 +74,15 @@ def test_dropout_is_seeded_too_and_leaves_the_global_stream_alone(digits):
     assert same(a, run())
 
 
+def test_sampling_without_a_seed_follows_pytorchs_stream_also_after_training(digits):
+    model = training(digits).run(2, progress=False).model
+    drawn = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        drawn.append(model.sample(2))
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
 def test_every_epoch_goes_through_the_whole_set_in_a_new_order():
     points = torch.arange(20.0)[:, None]
     batches = Batches(Images(points), 5, torch.device("cpu"), seed=0)
