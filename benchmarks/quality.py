@@ -1,6 +1,6 @@
 """What each model learns in a fixed number of steps, measured on images that it has not seen.
 
-    python benchmarks/quality.py [MODEL ...] [--seed 0]
+    python benchmarks/quality.py [MODEL ...] [--seed 0] [--precision bf16]
 
 On MNIST's test split where it is on disk (8,000 images to train, 2,000 held out), else on the embedded digits
 (1,497 and 300; the bars are meant for MNIST and only reported there). Prints a table and says which bar is missed;
@@ -29,6 +29,9 @@ from ganlab.training import Training
 Row = tuple[str, str, str, bool]
 """(model and setting, measured, bar, whether it holds)"""
 
+Measure = Callable[[Images, Images, int, str], list[Row]]
+"""(training set, held-out set, seed, precision) -> rows"""
+
 
 def sets() -> tuple[Images, Images, bool]:
     """(training set, held-out set, whether they are MNIST)."""
@@ -38,25 +41,25 @@ def sets() -> tuple[Images, Images, bool]:
     return *images.split(2000 if on_disk else 300), on_disk
 
 
-def autoencoder(train: Images, held_out: Images, seed: int) -> list[Row]:
+def autoencoder(train: Images, held_out: Images, seed: int, precision: str) -> list[Row]:
     """Held-out error beside PCA's, both in units of a pixel's range [0, 1]."""
     latent, steps = 16, 3000
     x, y = (s.floats().flatten(1).add(1).div(2).cpu().numpy() for s in (train, held_out))
     pca = PCA(latent, svd_solver="covariance_eigh").fit(x)
     pca_error = float(((pca.inverse_transform(pca.transform(y)) - y) ** 2).mean())
     model = models.create("autoencoder", shape=train.shape, latent=latent, seed=seed)
-    Training(model, train, seed, learning_rate=1e-3).run(steps)
+    Training(model, train, seed, learning_rate=1e-3, precision=precision).run(steps)
     error = ((model.reconstruct(held_out.floats()).cpu() - held_out.floats().cpu()) / 2).square().mean().item()
     return [(f"autoencoder, {latent} numbers, {steps} steps of 128",
              f"error {error:.4f}, PCA {pca_error:.4f}: {1 - error / pca_error:.0%} below", "30 % below PCA",
              error <= 0.7 * pca_error)]
 
 
-def vae(train: Images, held_out: Images, seed: int) -> list[Row]:
+def vae(train: Images, held_out: Images, seed: int, precision: str) -> list[Row]:
     """Held-out negative ELBO (one z an image) and the number of active units."""
     steps = 3000
     model = models.create("vae", shape=train.shape, seed=seed)
-    Training(model, train, seed).run(steps)
+    Training(model, train, seed, precision=precision).run(steps)
     x = held_out.floats().to(model.device)
     model.rng = torch.Generator(model.device).manual_seed(seed)
     with torch.no_grad():
@@ -67,13 +70,13 @@ def vae(train: Images, held_out: Images, seed: int) -> list[Row]:
              f"kl {terms['kl']:.1f}), {active} active units", "", True)]
 
 
-def adversarial(name: str, steps: int, batch_size: int, **config: int) -> Callable[[Images, Images, int], list[Row]]:
+def adversarial(name: str, steps: int, batch_size: int, **config: int) -> Measure:
     """Train one GAN and let the judge read 1,000 samples."""
 
-    def measure(train: Images, held_out: Images, seed: int) -> list[Row]:
+    def measure(train: Images, held_out: Images, seed: int, precision: str) -> list[Row]:
         judge = metrics.Judge.trained_on(train, steps=1000)
         model = models.create(name, shape=train.shape, seed=seed, **config)
-        Training(model, train, seed, batch_size=batch_size).run(steps)
+        Training(model, train, seed, batch_size=batch_size, precision=precision).run(steps)
         count = min(1000, len(held_out))
         real = held_out.floats()[:count]
         report = metrics.judge_samples(judge, model.sample(1000, seed=seed)[:count].cpu(), real)
@@ -89,7 +92,7 @@ def adversarial(name: str, steps: int, batch_size: int, **config: int) -> Callab
     return measure
 
 
-MEASURES: dict[str, Callable[[Images, Images, int], list[Row]]] = {
+MEASURES: dict[str, Measure] = {
     "autoencoder": autoencoder,
     "vae": vae,
     "gan": adversarial("gan", 6000, 64),
@@ -102,6 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MEASURES)}; all by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     arguments = parser.parse_args()
     if unknown := set(arguments.models) - set(MEASURES):
         parser.error(f"no measure for {', '.join(unknown)}; there are {', '.join(MEASURES)}")
@@ -109,12 +113,13 @@ def main() -> int:
     lines, missed = [], 0
     for name in arguments.models or MEASURES:
         began = time.perf_counter()
-        for setting, measured, bar, holds in MEASURES[name](train, held_out, arguments.seed):
+        for setting, measured, bar, holds in MEASURES[name](train, held_out, arguments.seed,
+                                                              arguments.precision):
             missed += is_mnist and not holds
             verdict = bar and f"{bar}: {'met' if holds else 'MISSED'}"
             lines.append(f"| {setting} | {measured} | {verdict} | {time.perf_counter() - began:.0f} s |")
     print(f"\n{train.name}: {len(train)} images to train, {len(held_out)} held out; seed {arguments.seed}; "
-          f"{torch.get_num_threads()} threads\n\n| model | held out | bar | time |\n|---|---|---|---|")
+          f"{arguments.precision}; {torch.get_num_threads()} threads\n\n| model | held out | bar | time |\n|---|---|---|---|")
     print("\n".join(lines))
     return 1 if missed else 0
 

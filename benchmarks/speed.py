@@ -4,11 +4,13 @@
 
 Both train the vanilla GAN (same networks, same losses, same optimizer) on MNIST where it is on disk, else on the
 embedded digits. They run in one process, in turn, in alternating order; printed are images per second of each round
-and the median ratio. The textbook loop: a torchvision data set of PIL images with transforms, a DataLoader, a sigmoid
-and BCELoss, the generator run once for each player, `.item()` in every step, Adam with its defaults.
+and the median ratios, with our networks in float32 (as the textbook's) and in bf16 (the losses stay float32). The
+textbook loop: a torchvision data set of PIL images with transforms, a DataLoader, a sigmoid and BCELoss, the generator
+run once for each player, `.item()` in every step, Adam with its defaults.
 """
 
 import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -97,8 +99,10 @@ def main() -> None:
     print(f"vanilla GAN on {images.name} ({len(images)} images), batch {arguments.batch_size}, {device}, "
           f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     textbook = Textbook(models.create("gan"), images, arguments.batch_size, device)
-    ours = Training(models.create("gan"), images, batch_size=arguments.batch_size, device=device)
-    runs = {"textbook": textbook.run, "ganlab": lambda steps: ours.run(steps, progress=False)}
+    ours = {precision: Training(models.create("gan"), images, batch_size=arguments.batch_size, device=device,
+                                precision=precision) for precision in ("float32", "bf16")}
+    runs: dict[str, Callable[[int], object]] = {"textbook": textbook.run}
+    runs |= {p: functools.partial(training.run, progress=False) for p, training in ours.items()}
     for run in runs.values():
         run(10)
     speeds: dict[str, list[float]] = {name: [] for name in runs}
@@ -109,11 +113,11 @@ def main() -> None:
             if device.type == "cuda":
                 torch.cuda.synchronize()
             speeds[name].append(arguments.steps * arguments.batch_size / (time.perf_counter() - began))
-        ratio = speeds["ganlab"][-1] / speeds["textbook"][-1]
-        print(f"round {number + 1}: textbook {speeds['textbook'][-1]:,.0f} images/s, "
-              f"ganlab {speeds['ganlab'][-1]:,.0f} images/s, ratio {ratio:.2f}")
-    ratios = sorted(a / b for a, b in zip(speeds["ganlab"], speeds["textbook"], strict=True))
-    print(f"median ratio {statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+        print(f"round {number + 1}: " + ", ".join(f"{name} {s[-1]:,.0f} images/s" for name, s in speeds.items()))
+    for precision in ours:
+        ratios = sorted(a / b for a, b in zip(speeds[precision], speeds["textbook"], strict=True))
+        print(f"ganlab in {precision}: median ratio {statistics.median(ratios):.2f} "
+              f"(from {ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 if __name__ == "__main__":
