@@ -119,7 +119,8 @@ def main() -> int:
             verdict = bar and f"{bar}: {'met' if holds else 'MISSED'}"
             lines.append(f"| {setting} | {measured} | {verdict} | {time.perf_counter() - began:.0f} s |")
     print(f"\n{train.name}: {len(train)} images to train, {len(held_out)} held out; seed {arguments.seed}; "
-          f"{arguments.precision}; {torch.get_num_threads()} threads\n\n| model | held out | bar | time |\n|---|---|---|---|")
+          f"{arguments.precision}; {torch.get_num_threads()} threads\n")
+    print("| model | held out | bar | time |\n|---|---|---|---|")
     print("\n".join(lines))
     return 1 if missed else 0
 
