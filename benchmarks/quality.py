@@ -21,8 +21,9 @@ from collections.abc import Callable
 
 import torch
 from sklearn.decomposition import PCA
+from speed import benchmark_set
 
-from ganlab import data, metrics, models
+from ganlab import metrics, models
 from ganlab.data.images import Images
 from ganlab.training import Training
 
@@ -35,10 +36,9 @@ Measure = Callable[[Images, Images, int, str], list[Row]]
 
 def sets() -> tuple[Images, Images, bool]:
     """(training set, held-out set, whether they are MNIST)."""
-    on_disk = (data.root() / "mnist" / "t10k-images-idx3-ubyte.gz").exists()
-    images = data.load("mnist", split="test") if on_disk else data.load("digits", split="all")
-    assert isinstance(images, Images)
-    return *images.split(2000 if on_disk else 300), on_disk
+    images = benchmark_set()
+    is_mnist = images.name == "mnist"
+    return *images.split(2000 if is_mnist else 300), is_mnist
 
 
 def autoencoder(train: Images, held_out: Images, seed: int, precision: str) -> list[Row]:

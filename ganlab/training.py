@@ -437,8 +437,7 @@ class Training:
     def _rebuild(cls, content: Mapping[str, Any], data: Dataset | Tensor | None, model: Model | None,
                  device: str | torch.device | None, **changes: Any) -> Training:
         if model is None:
-            model = models.create(content["model"], seed=content["model_seed"], weights=content["weights"],
-                                  **content["config"])
+            model = models.create(content["model"], seed=content["model_seed"], **content["config"])
         elif (model.name, model.config) != (content["model"], content["config"]):
             raise CheckpointError(f"the checkpoint holds a {content['model']} with {content['config']}, "
                                   f"not a {model.name} with {model.config}")
