@@ -129,6 +129,10 @@ class ImageFiles:
         """(C, H, W) of an image."""
         return self.channels, self.size, self.size
 
+    def order(self, rng: torch.Generator) -> Tensor:
+        """The positions of one epoch, in a random order drawn from `rng` (of the CPU)."""
+        return torch.randperm(len(self), generator=rng)
+
     def prefetch(self, index: Tensor) -> None:
         """Begin to decode these positions (int64) in the background, for a `fetch` of the same ones."""
         self._ahead.clear()

@@ -31,7 +31,11 @@ class Dataset(Protocol):
         """(C, H, W) of an image, or (k,) of a point."""
 
     def fetch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The images (uint8, or float32 points) and labels at these positions (int64)."""
+        """What a batch of these positions holds: the images (uint8, or float32 points) and their labels (int64); of a
+        `ganlab.data.domains.Domains` the images of both sides. Positions: int64 of length N, as `order` has them."""
+
+    def order(self, rng: torch.Generator) -> Tensor:
+        """The positions of one epoch, in a random order drawn from `rng` (of the CPU)."""
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same set, kept on the device where it can be."""
@@ -47,6 +51,7 @@ class Images:
         classes: names of the labels.
         name: what to call the set.
         spec: plain values from which `ganlab.data.rebuild` makes the same set again; empty if it cannot.
+        truth: what a generated set knows of its images, by name; each of length N along its first dimension.
     """
 
     images: Tensor
@@ -54,6 +59,7 @@ class Images:
     classes: tuple[str, ...] = ()
     name: str = "images"
     spec: dict[str, Any] = field(default_factory=dict)
+    truth: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -68,6 +74,10 @@ class Images:
         index = index.to(self.images.device)
         return self.images[index], None if self.labels is None else self.labels[index]
 
+    def order(self, rng: torch.Generator) -> Tensor:
+        """The positions of one epoch, in a random order drawn from `rng` (of the CPU)."""
+        return torch.randperm(len(self), generator=rng).to(self.images.device)
+
     def to(self, device: torch.device | str) -> Images:
         """The same set on a device, or as it is where the device has no room for it."""
         try:
@@ -79,7 +89,8 @@ class Images:
     def take(self, index: Tensor | slice) -> Images:
         """The part of the set at these positions; it has no `spec`, since a name alone does not make it again."""
         return replace(self, images=self.images[index], spec={},
-                       labels=None if self.labels is None else self.labels[index])
+                       labels=None if self.labels is None else self.labels[index],
+                       truth={name: values[index] for name, values in self.truth.items()})
 
     def subset(self, n: int) -> Images:
         """The first n images."""
@@ -99,7 +110,7 @@ class Images:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 images to floats in [-1, 1]; floats are returned as they are."""
+    """uint8 images to floats in [-1, 1]; points and labels are returned as they are."""
     return images.float().div_(127.5).sub_(1) if images.dtype == torch.uint8 else images
 
 
@@ -158,21 +169,50 @@ class Batches:
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """(images as floats in [-1, 1], labels or None) of one step."""
+        """What one step sees: (images as floats in [-1, 1], labels or None), or the images of both domains."""
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            stream = torch.Generator().manual_seed(mix(self.seed, epoch))
-            self._epoch, self._order = epoch, torch.randperm(len(self.data), generator=stream)
-            if isinstance(self.data, Images):
-                self._order = self._order.to(self.data.images.device)
-        images, labels = self.data.fetch(self._index(position))
+            self._epoch, self._order = epoch, self.data.order(torch.Generator().manual_seed(mix(self.seed, epoch)))
+        images, other = self.data.fetch(self._index(position))
         if hasattr(self.data, "prefetch") and position + 1 < self.per_epoch:
             self.data.prefetch(self._index(position + 1))
-        return to_float(images.to(self.device)), None if labels is None else labels.to(self.device)
+        x = to_float(images.to(self.device))
+        y = None if other is None else to_float(other.to(self.device))
+        if getattr(self.data, "augment", False):
+            assert y is not None
+            rng = torch.Generator().manual_seed(mix(self.seed, step, 3, self.share[0]))
+            return augment(x, y, rng, together=self.data.paired)  # type: ignore[attr-defined]
+        return x, y
 
     def _index(self, position: int) -> Tensor:
         rank, world = self.share
         return self._order[position * self.batch_size:(position + 1) * self.batch_size][rank::world]
+
+
+def augment(x: Tensor, y: Tensor, rng: torch.Generator, together: bool) -> tuple[Tensor, Tensor]:
+    """Both batches (N x C x H x W) mirrored or not, enlarged by 286 / 256 and cropped at random, each image for itself.
+
+    Source: the augmentation of pix2pix (arXiv:1611.07004, section 6.2) and of CycleGAN and U-GAT-IT after it.
+
+    Args:
+        rng: of the CPU.
+        together: image i of x and image i of y are changed alike, since they belong together.
+    """
+    first = _crop(len(x), rng)
+    second = first if together else _crop(len(y), rng)
+    return tuple(F.grid_sample(images, F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False),
+                               padding_mode="border", align_corners=False)
+                 for images, theta in ((x, first), (y, second)))  # type: ignore[return-value]
+
+
+def _crop(n: int, rng: torch.Generator) -> Tensor:
+    """n affine maps (N x 2 x 3) from the coordinates of a crop, in [-1, 1], to those of the image it is cut from."""
+    share = 256 / 286
+    mirror = torch.randint(0, 2, (n,), generator=rng).mul(2).sub(1) * share
+    shift = (torch.rand(n, 2, generator=rng) * 2 - 1) * (1 - share)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = mirror, share, shift
+    return theta
 
 
 def mix(*numbers: int) -> int:
@@ -183,10 +223,10 @@ def mix(*numbers: int) -> int:
 def fingerprint(data: Dataset) -> dict[str, Any]:
     """What tells one data set from another in a checkpoint: its size, shape, and a sum over a few images."""
     index = torch.linspace(0, len(data) - 1, min(16, len(data))).long()
-    values = data.fetch(index)[0].cpu().double()
+    values = torch.cat([part.cpu().double().flatten() for part in data.fetch(index) if part is not None])
     weights = torch.arange(1, values.numel() + 1, dtype=torch.double).sqrt()
     return {"name": data.name, "count": len(data), "shape": list(data.shape),
-            "sum": float((values.flatten() * weights).sum())}
+            "sum": float((values * weights).sum())}
 
 
 def as_dataset(data: Dataset | Tensor) -> Dataset:
