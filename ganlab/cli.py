@@ -106,7 +106,8 @@ def parser() -> argparse.ArgumentParser:
     option("--batch-size", type=count, help="images a step (default: the model's)")
     option("--lr", type=number, metavar="RATE", **values, help="2e-4 or generator=1e-4 (default: the model's)")
     option("--objective", help="adversarial objective, for example least-squares")
-    option("--schedule", help='who moves when, for example "discriminator_steps(5)" (default: alternate)')
+    option("--schedule", help='who moves when, for example "discriminator_steps(5)" (default: the model\'s)')
+    option("--decay", type=count, metavar="STEP", help="learning rates fall linearly to 0 from this step to the last")
     option("--weight", type=number, default=[], metavar="NAME=VALUE", **values, help="weights of terms")
     option("--set", type=pair, default=[], metavar="NAME=VALUE", **values, help="further options of the model")
     option("--seed", type=int, help="decides all randomness (default: 0)")
@@ -211,7 +212,8 @@ def train(args: argparse.Namespace) -> int:
         images, seed = load(name, **loading), args.seed or 0
         model = models.create(args.model, shape=images.shape, seed=seed, weights=dict(args.weight), **options)
         default = dict.fromkeys(model.players, model.learning_rate)
-        training = Training(model, images, seed, batch_size=args.batch_size, schedule=args.schedule or "alternate",
+        training = Training(model, images, seed, batch_size=args.batch_size, schedule=args.schedule,
+                            decay=None if args.decay is None else (args.decay, args.steps),
                             learning_rate=default | _for_each(default, rates), **how)
     if training.main:
         # The number is always said, since some launchers start fewer processes than they were asked for.

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 import ganlab
 from ganlab import models
 from ganlab.checkpoint import read, write
+from ganlab.data.domains import Domains
 from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
 from ganlab.errors import CheckpointError, DataError, GanlabError, OutOfMemory
 from ganlab.history import Controls, History, Intervention, not_finite
@@ -57,7 +58,8 @@ class Training:
         seed: decides all randomness of the training; the model's own seed decides its first weights.
         batch_size: images a step, over all processes together; by default the model's.
         learning_rate: one for all players or one by player's name; by default the model's.
-        schedule: who moves when, as `ganlab.schedule.parse` reads it.
+        schedule: who moves when, as `ganlab.schedule.parse` reads it; by default the model's.
+        decay: (first, last) step between which the learning rates fall linearly to 0.
         device: "cpu", "cuda", "mps"; by default the best there is.
         precision: "float32", or "bf16" / "fp16" (with loss scaling) for the networks; losses stay float32.
         log_every: steps a row of the history.
@@ -75,8 +77,8 @@ class Training:
     """
 
     def __init__(self, model: Model, data: Dataset | Tensor, seed: int = 0, *, batch_size: int | None = None,
-                 learning_rate: float | Mapping[str, float] | None = None, schedule: str | Schedule = "alternate",
-                 device: str | torch.device | None = None, precision: str = "float32", log_every: int = 10,
+                 learning_rate: float | Mapping[str, float] | None = None, schedule: str | Schedule | None = None,
+                 decay: Sequence[int] | None = None, device: str | torch.device | None = None, precision: str = "float32", log_every: int = 10,
                  checkpoint: str | os.PathLike[str] | None = None, save_every: int | None = None,
                  tensorboard: str | os.PathLike[str] | None = None,
                  replay: Sequence[Intervention | Sequence[Any]] = ()) -> None:
@@ -84,13 +86,15 @@ class Training:
             raise GanlabError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.model, self.seed, self.precision, self.log_every = model, int(seed), precision, int(log_every)
         self.checkpoint, self.save_every = checkpoint, save_every
-        self.schedule = parse(schedule)
+        self.schedule = parse(model.schedule if schedule is None else schedule)
+        self.decay = _decay(decay)
         if self.schedule.adversarial and not {"discriminator", "generator"} <= set(model.players):
             raise GanlabError(f"the schedule {self.schedule} needs a discriminator and a generator; {model.name} has "
                               f"only {', '.join(model.players)}; use schedule='alternate'")
         self._fresh = not model.trained
         self.network, self.device, self._reduce = self._place(device)
         data = as_dataset(data)
+        _check_kind(model, data)
         if "shape" in model.config and tuple(data.shape) != tuple(model.config["shape"]):
             raise DataError(f"{data.name} has images of shape {tuple(data.shape)}, {model.name} was built for "
                             f"{tuple(model.config['shape'])}; build it with shape=data.shape, or load the data with "
@@ -162,6 +166,8 @@ class Training:
         self.scaler.step(optimizer)
         if self.scaler.is_enabled():
             self.scaler.update()
+        with torch.no_grad():
+            self.model.moved(player)
         self.history.record(self.step + 1, recorded)
         return loss.detach()
 
@@ -182,11 +188,17 @@ class Training:
                 {"weights": self.weights, "learning_rates": self.learning_rates}[entry.kind][entry.name] = entry.value
         weights, changed = self.weights.take(self.step)
         rates, changed_rates = self.learning_rates.take(self.step)
+        left = self._rate_left()
         for player, rate in rates.items():
             for group in self.optimizers[player].param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * left
         self.interventions += changed + changed_rates
         return weights
+
+    def _rate_left(self) -> float:
+        """What the decay leaves of the learning rates in this step."""
+        first, last = self.decay or (self.step, self.step + 1)
+        return min(1.0, max(0.0, (last - self.step) / (last - first)))
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = PRECISIONS[self.precision]
@@ -325,7 +337,7 @@ class Training:
 
     def _close_row(self, bar: tqdm[Any] | None = None) -> None:
         values = {f"weight/{n}": v for n, v in self.weights.items()} | \
-                 {f"learning_rate/{n}": v for n, v in self.learning_rates.items()}
+                 {f"learning_rate/{n}": v * self._rate_left() for n, v in self.learning_rates.items()}
         done, self._row_step = self.step - self._row_step, self.step
         row = self.history.close_row(self.step, values, self._reduce)
         # The clock is read after the terms, which wait for the device.
@@ -344,7 +356,7 @@ class Training:
         """What decides this run, as plain values: configuration, seeds, number of steps, interventions."""
         return {"model": self.model.name, "config": self.model.config, "model_seed": self.model.seed,
                 "fresh": self._fresh, "seed": self.seed, "batch_size": self.batch_size,
-                "schedule": str(self.schedule), "precision": self.precision, "log_every": self.log_every,
+                "schedule": str(self.schedule), "decay": self.decay, "precision": self.precision, "log_every": self.log_every,
                 **self._initial, "data": {"spec": dict(self.data.spec), "fingerprint": self._fingerprint},
                 "step": self.step, "interventions": [list(entry) for entry in self.interventions]}
 
@@ -403,7 +415,7 @@ class Training:
             model: a new model of the same kind; needed only for models outside `ganlab.models`.
             device: where to go on; by default the best device there is.
             changes: arguments of `Training` that may differ from now on: checkpoint and save_every (by default, a
-                run that saved by itself goes on doing so, to `path`), log_every, tensorboard, precision.
+                run that saved by itself goes on doing so, to `path`), log_every, tensorboard, precision, decay.
 
         Raises:
             CheckpointError: no usable checkpoint, or of another model or data set.
@@ -453,8 +465,8 @@ class Training:
         if {**then, "sum": 0} != {**here, "sum": 0} or not math.isclose(then["sum"], here["sum"], rel_tol=1e-5):
             raise CheckpointError(f"the run was trained on {then}, this is {here}; pass the same data set")
         arguments = {"batch_size": content["batch_size"], "learning_rate": content["learning_rates"],
-                     "schedule": content["schedule"], "precision": content["precision"],
-                     "log_every": content["log_every"]}
+                     "schedule": content["schedule"], "decay": content.get("decay"),
+                     "precision": content["precision"], "log_every": content["log_every"]}
         return cls(model, data, content["seed"], device=device, **{**arguments, **changes})
 
     # ---- processes ----------------------------------------------------------------------------------------------
@@ -483,6 +495,31 @@ class Training:
             warnings.simplefilter("ignore", FutureWarning)
             network = accelerator.prepare(self.model.to(accelerator.device))
         return network, accelerator.device, lambda t: accelerator.reduce(t, "mean")
+
+
+def _decay(steps: Sequence[int] | None) -> tuple[int, int] | None:
+    if steps is None:
+        return None
+    if len(steps) != 2 or not 0 <= steps[0] < steps[1]:
+        raise GanlabError(f"decay must be (first, last), the steps between which the learning rates fall to 0, "
+                          f"first < last, not {tuple(steps)}")
+    return int(steps[0]), int(steps[1])
+
+
+def _check_kind(model: Model, data: Dataset) -> None:
+    """Refuse a set that holds something else than the model's `play` can take."""
+    if model.expects in ("domains", "pairs"):
+        if not isinstance(data, Domains):
+            raise DataError(f"{model.name} translates between two domains, and {data.name} has one; load 'fronts', "
+                            "'fruit' or 'faces', or a folder with two sides")
+        if model.expects == "pairs" and not data.paired:
+            raise DataError(f"{model.name} needs pairs, and in {data.name} no image of A belongs to one of B; use a "
+                            "paired set such as 'fronts', or cyclegan")
+    elif isinstance(data, Domains):
+        raise DataError(f"{data.name} has two domains, and {model.name} learns one; pass its side a or b")
+    elif model.expects == "labels" and getattr(data, "labels", None) is None:
+        raise DataError(f"{model.name} needs a label for every image, and {data.name} has none; put the images of each "
+                        "class into a sub-folder of their own, or use gan or dcgan")
 
 
 def _tensorboard(folder: str | os.PathLike[str]) -> Any:

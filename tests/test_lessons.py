@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from ganlab import course
+from ganlab import course, data
 
 ROOT = Path(__file__).parents[1]
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
@@ -62,7 +62,9 @@ def test_begins_with_its_parameters(notebook):
     # papermill overlooks a parameter whose line has a second equals sign
     assert [line.split(" = ")[0] for line in lines] == ["profile", "dataset"]
     assert all(line.count("=") == 1 for line in lines)
-    assert lines[0].startswith('profile = ""') and lines[1].startswith('dataset = "digits"')
+    assert lines[0].startswith('profile = ""')
+    default = re.match(r'dataset = "(\w+)"', lines[1])[1]
+    assert not data.catalogue.entry(default).files, "by default a lesson downloads nothing"
 
 
 def test_sets_itself_up_only_where_ganlab_is_missing(notebook):

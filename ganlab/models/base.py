@@ -98,7 +98,9 @@ class Model(nn.Module, metaclass=Recorded):
     - `<player>_terms(round)`: that player's terms as scalars, by name.
 
     On its turn a player minimises `sum(weights[name] * terms[name])` over its own parameters. Names listed in
-    `watched` are recorded but not minimised. `learning_rate`, `betas` and `batch_size` are the paper's settings.
+    `watched` are recorded but not minimised. `learning_rate`, `betas`, `batch_size` and `schedule` are the paper's
+    settings. `expects` says what a batch holds: "images" (their labels may be None), "labels" (images with labels),
+    "domains" (images of two domains) or "pairs" (of two domains, image for image).
     Random numbers in `play` come from `noise`, or from `generator=self.rng`; dropout layers are seeded too.
 
     Every model takes two arguments more than its `__init__` has: `seed` (0), which alone decides its first weights,
@@ -114,6 +116,8 @@ class Model(nn.Module, metaclass=Recorded):
     learning_rate: ClassVar[float] = 2e-4
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     batch_size: ClassVar[int] = 64
+    schedule: ClassVar[str] = "alternate"
+    expects: ClassVar[str] = "images"
     seed: int
     config: dict[str, Any]
 
@@ -155,8 +159,14 @@ class Model(nn.Module, metaclass=Recorded):
         self.weights = MappingProxyType(dict(type(self).weights) | {n: plain(v) for n, v in weights.items()})
 
     def play(self, x: Tensor, labels: Tensor | None = None) -> Round:
-        """What the turns of one step share. x: the batch of data, float; labels: int64 of length N or None."""
+        """What the turns of one step share. x: the batch of data, float; labels: int64 of length N or None.
+
+        Where the model `expects` "domains", the two arguments are the images of A and of B.
+        """
         raise NotImplementedError
+
+    def moved(self, player: str) -> None:
+        """Called after a player's turn, without gradients: the place to bring parameters back into their range."""
 
     def forward(self, player: str, round: Round) -> Terms:
         """The terms of one player in this round, float32 scalars by name."""
@@ -178,7 +188,15 @@ class Model(nn.Module, metaclass=Recorded):
 
     def decode(self, z: Tensor) -> Tensor:
         """The images (N x C x H x W in [-1, 1]) of latents (N x latent)."""
-        raise NotImplementedError
+        raise GanlabError(f"{self.name} draws nothing from noise, it translates images: use translate(images)")
+
+    def translate(self, x: Tensor, to: str = "b") -> Tensor:
+        """Images (N x C x H x W in [-1, 1]) in the other domain, for models that translate.
+
+        Args:
+            to: the domain to arrive in, "b" or "a".
+        """
+        raise GanlabError(f"{self.name} translates no images; pix2pix, cyclegan and ugatit do")
 
     @inference
     def sample(self, n: int, seed: int | None = None) -> Tensor:
@@ -186,7 +204,7 @@ class Model(nn.Module, metaclass=Recorded):
 
         Without a seed the latents come from PyTorch's own random stream.
         """
-        return self.decode(self.noise(n, self.config["latent"], self.seeded(seed)))
+        return self.decode(self.noise(n, self.config.get("latent", 0), self.seeded(seed)))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Images through their codes and back, N x C x H x W in [-1, 1]."""
