@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from ganlab.data import ImageFiles, Images
+    from ganlab.data.domains import Domains
 
 __all__ = ["PROFILES", "Lesson", "Result", "begin", "clean", "find", "run", "table"]
 
@@ -24,8 +25,8 @@ class Lesson:
 
     profile: str
     device: "torch.device"
-    data: "Images | ImageFiles"
-    held_out: "Images | ImageFiles"
+    data: "Images | ImageFiles | Domains"
+    held_out: "Images | ImageFiles | Domains"
 
     def pick(self, *, ci: T, laptop: T, gpu: T) -> T:
         """The value for this lesson's profile, for example `lesson.pick(ci=100, laptop=3000, gpu=30000)`."""
@@ -47,6 +48,7 @@ def begin(profile: str = "", dataset: str = "digits") -> Lesson:
     import torch
 
     from ganlab import data
+    from ganlab.data.domains import Domains
     from ganlab.training import choose_device
 
     said = "as given"
@@ -71,10 +73,13 @@ def begin(profile: str = "", dataset: str = "digits") -> Lesson:
         train, held_out = everything.split(max(1, len(everything) // 6))
     lesson = Lesson(profile, device, train, held_out)
     shape = " x ".join(map(str, lesson.data.shape))
+    kind = "points" if len(lesson.data.shape) == 1 else "images"
+    if isinstance(train, Domains):
+        kind = "pairs of images" if train.paired else "images a side"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     print(f"device   {device.type}{name and f' ({name})'}")
     print(f"profile  {profile} ({said})")
-    print(f"data     {train.name}: {len(train)} images to train on, {len(held_out)} held out, {shape} each")
+    print(f"data     {train.name}: {len(train)} {kind} to train on, {len(held_out)} held out, {shape} each")
     if profile == "gpu" and device.type == "cpu":
         print("         profile gpu takes hours on a CPU; laptop is meant for it")
     return lesson
