@@ -273,19 +273,19 @@ def sample(args: argparse.Namespace) -> int:
 
 def data(args: argparse.Namespace) -> int:
     from ganlab import data
-    from ganlab.data.catalogue import entry, size
+    from ganlab.data.catalogue import download, entry
     from ganlab.doctor import on_disk
 
     if args.action == "list":
         for e in map(entry, args.names or data.available()):
-            download = size(sum(f.bytes or 0 for f in e.files) or None) if e.files else "none"
-            print(f"{e.name:16}{on_disk(e.name):9}{download:>13}  {e.title}")
+            how_much = download(e) if e.files else "nothing to download"
+            print(f"{e.name:23}{on_disk(e.name):8}{how_much:>19}  {e.title}")
         print(f"(kept in {data.root()}; `ganlab data get NAME` downloads)")
     elif args.action == "get":
         if not args.names:
             raise GanlabError("name the sets to download; `ganlab data list` shows them")
-        for name in args.names:
-            print(f"{name}: {data.get(name)}")
+        for e in map(entry, args.names):
+            print(f"{e.name}: {data.get(e.name) if e.files else download(e)}")
     else:
         status = [line for name in args.names or filter(on_disk, data.available()) for line in data.check(name)]
         for file, found in status:

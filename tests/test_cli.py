@@ -221,8 +221,14 @@ class TestData:
         monkeypatch.setenv("GANLAB_DATA", str(tmp_path))
         assert ganlab("data", "list") == 0
         rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-        assert {"digits", "mnist", "celeba"} <= set(rows)
+        assert {"digits", "mnist", "celeba", "ring", "fronts"} <= set(rows)
         assert " here " in rows["digits"] and " here " not in rows["mnist"]
+        assert " nothing to download " in rows["ring"] and " 11.6 MB " in rows["mnist"]
+
+    def test_what_is_made_by_the_computer_is_not_downloaded(self, capsys, monkeypatch, tmp_path):
+        monkeypatch.setenv("GANLAB_DATA", str(tmp_path))
+        assert ganlab("data", "get", "ring") == 0 == ganlab("data", "check", "ring")
+        assert "ring: nothing, made by the computer" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
     def test_check_finds_a_damaged_file(self, capsys, monkeypatch, tmp_path):
         monkeypatch.setenv("GANLAB_DATA", str(tmp_path))

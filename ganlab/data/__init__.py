@@ -17,17 +17,18 @@ import pooch
 from ganlab.data import readers
 from ganlab.data.archive import unpack
 from ganlab.data.catalogue import Entry, cards, entries, entry
+from ganlab.data.domains import Domains
 from ganlab.data.download import fetch, problem
 from ganlab.data.folder import ImageFiles, folder, from_files
 from ganlab.data.images import Dataset, Images, digits
 from ganlab.errors import DataError
 
-__all__ = ["Dataset", "ImageFiles", "Images", "available", "cards", "check", "digits", "folder", "get", "load",
-           "rebuild", "root"]
+__all__ = ["Dataset", "Domains", "ImageFiles", "Images", "available", "cards", "check", "digits", "folder", "get",
+           "load", "rebuild", "root"]
 
 
 def load(name: str | Path, split: str = "train", size: int | None = None, channels: int | None = None,
-         root: str | Path | None = None, download: bool = True) -> Images | ImageFiles:
+         root: str | Path | None = None, download: bool = True) -> Images | ImageFiles | Domains:
     """A data set by name, or the images in a folder if `name` is the path of one.
 
     Args:
@@ -35,7 +36,7 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
         split: "train", "test" or "all". A folder has them if it has sub-folders `train` and `test`; otherwise
             all of it counts as "train".
         size: height and width in pixels; by default those of the set (64 for a folder).
-        channels: 1 or 3; by default those of the set (3 for a folder).
+        channels: 1 or 3; by default those of the set (3 for a folder). Points have neither size nor channels.
         root: where the sets lie, see `root()`.
         download: False for an error instead of a download.
 
@@ -51,14 +52,13 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
         return _load_folder(Path(name).expanduser(), split, size, channels)
     e = entry(name)
     spec = {"name": name, "split": split, "size": size, "channels": channels}
-    if e.reader == "digits":
-        data = digits(split)
-    else:
-        paths = _prepare(e, _root(root) / name, split, download)
-        if e.reader == "folder":
-            files = readers.list_range(e, paths["folder"], split)
-            return from_files(files, paths["folder"], size or e.shape[1], channels or e.shape[0], name, spec)
-        data = readers.read_cifar(e, paths["folder"], split) if e.unpacks_to else readers.read_idx(e, paths)
+    if e.maker:
+        return replace(readers.make(e, split, size, channels), spec=spec)
+    paths = _prepare(e, _root(root) / name, split, download)
+    if e.reader == "folder":
+        files = readers.list_range(e, paths["folder"], split)
+        return from_files(files, paths["folder"], size or e.shape[1], channels or e.shape[0], name, spec)
+    data = readers.read_cifar(e, paths["folder"], split) if e.unpacks_to else readers.read_idx(e, paths)
     return replace(readers.convert(data, size, channels), spec=spec)
 
 
@@ -71,7 +71,7 @@ def _load_folder(path: Path, split: str, size: int | None, channels: int | None)
     return folder(path, size or 64, channels or 3)
 
 
-def rebuild(spec: dict[str, Any]) -> Images | ImageFiles:
+def rebuild(spec: dict[str, Any]) -> Images | ImageFiles | Domains:
     """The set whose `spec` this is, read again. Raises DataError where the spec is empty."""
     if not spec:
         raise DataError("this set cannot be made again from a name (a part of a set, or a tensor); "

@@ -32,20 +32,33 @@ class File:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set. `shape` is (C, H, W) as it loads by default; `counts` has the images of each split."""
+    """One data set.
+
+    Attributes:
+        reader: how it is read, see `ganlab.data.load`.
+        shape: (C, H, W) of an image as it loads by default, or (k,) of a point.
+        classes: names of the labels; of domains the names of both sides.
+        counts: the images of each split; of unpaired domains those of A and of B, as a list.
+        domains: "paired" or "unpaired" for two sides to translate between, empty for one set of images.
+        maker: "module:function", which makes the set from its split (domains: split and size) without any file.
+        note: what else one should know, for the card.
+    """
 
     name: str
     title: str
     reader: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: tuple[str, ...]
-    counts: dict[str, int]
+    counts: dict[str, Any]
     licence: str
     citation: str
-    home: str
+    home: str = ""
     files: tuple[File, ...] = ()
     unpacks_to: str = ""
     ranges: dict[str, list[int]] = field(default_factory=dict)
+    domains: str = ""
+    maker: str = ""
+    note: str = ""
 
 
 def _entry(name: str, table: dict[str, Any]) -> Entry:
@@ -84,6 +97,13 @@ def size(count: int | None) -> str:
     return f"{count:.3g} GB"
 
 
+def download(e: Entry) -> str:
+    """How much there is to download, for people."""
+    if e.files:
+        return size(sum(f.bytes or 0 for f in e.files) or None)
+    return "nothing, it comes with scikit-learn" if e.reader == "digits" else "nothing, made by the computer"
+
+
 def cards() -> str:
     """The text of data/README.md: one card for each set (Markdown)."""
     lines = ["# The data sets", "",
@@ -94,14 +114,16 @@ def cards() -> str:
              "This page is made from `ganlab/data/catalogue.toml`: "
              "`python -c \"from ganlab import data; print(data.cards(), end='')\" > data/README.md`"]
     for e in entries().values():
-        total = sum(f.bytes or 0 for f in e.files)
-        counts = ", ".join(f"{n:,} {split}" for split, n in e.counts.items())
+        counts = ", ".join(" + ".join(f"{k:,}" for k in (n if isinstance(n, list) else [n])) + f" {split}"
+                           for split, n in e.counts.items())
+        what = "Pairs" if e.domains == "paired" else "Images" if len(e.shape) == 3 else "Points"
+        axes = "(channels x height x width)" if len(e.shape) == 3 else "coordinates"
         lines += ["", f"## {e.name}", "", f"{e.title}.", "",
                   f"- **Load**: `ganlab.data.load(\"{e.name}\")`",
-                  f"- **Images**: {counts}; {' x '.join(map(str, e.shape))} (channels x height x width)",
-                  f"- **Classes**: {', '.join(e.classes) or 'none'}",
-                  f"- **Download**: {size(total) if e.files else 'none, it comes with scikit-learn'}",
-                  f"- **Licence**: {e.licence}", f"- **Cite**: {e.citation}", f"- **Home**: <{e.home}>"]
+                  f"- **{what}**: {counts}; {' x '.join(map(str, e.shape))} {axes}"]
+        lines += [f"- **{'A, B' if e.domains else 'Classes'}**: {', '.join(e.classes)}"] * bool(e.classes)
+        lines += [f"- **Download**: {download(e)}", f"- **Licence**: {e.licence}", f"- **Cite**: {e.citation}"]
+        lines += [f"- **Home**: <{e.home}>"] * bool(e.home) + [f"- **Note**: {e.note}"] * bool(e.note)
         if e.unpacks_to:
             lines += [f"- **Unpacked to**: `{e.name}/{e.unpacks_to}/`; the archive may be deleted then"]
         for f in e.files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganlab.data.catalogue import Entry
+from ganlab.data.domains import Domains
 from ganlab.data.images import Images
 from ganlab.errors import DataError
 
@@ -46,6 +48,19 @@ def read_cifar(e: Entry, folder: Path, split: str) -> Images:
         raise DataError(f"{folder} does not hold {count:,} images; delete that folder and load the set again")
     rows = torch.from_numpy(np.frombuffer(content, np.uint8).reshape(count, 3073).copy())
     return Images(rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].long(), e.classes, e.name)
+
+
+def make(e: Entry, split: str, size: int | None, channels: int | None) -> Images | Domains:
+    """A set that its `maker` makes. Points have no size and no channels: a DataError."""
+    module, _, function = e.maker.partition(":")
+    maker = getattr(importlib.import_module(module), function)
+    if e.domains:  # drawn at their size, which looks better than resized
+        found = maker(split, size or e.shape[1])
+        return replace(found, a=convert(found.a, None, channels), b=convert(found.b, None, channels))
+    if len(e.shape) == 1 and (size is not None or channels is not None):
+        raise DataError(f"{e.name} is a set of points in {e.shape[0]} dimensions, not of images: "
+                        f"leave out size={size}, channels={channels}")
+    return convert(maker(split), size, channels)
 
 
 def list_range(e: Entry, folder: Path, split: str) -> list[Path]:

@@ -17,10 +17,12 @@ def test_the_cards_agree_with_the_catalogue():
 
 @pytest.mark.parametrize("e", entries().values(), ids=lambda e: e.name)
 def test_an_entry_is_complete_and_sound(e):
-    assert e.licence and e.citation and e.title and e.home.startswith("http")
-    assert e.shape[0] in (1, 3) and e.shape[1] == e.shape[2]
+    assert e.licence and e.citation and e.title and (e.home.startswith("http") or e.reader == "generated")
+    assert (len(e.shape) == 1 and e.reader == "generated") or (e.shape[0] in (1, 3) and e.shape[1] == e.shape[2])
     assert set(e.counts) == {"train", "test"} and all(e.counts.values())
-    assert (e.reader == "digits") == (not e.files)
+    assert all(isinstance(n, list) == (e.domains == "unpaired") for n in e.counts.values())
+    assert bool(e.maker) == (e.reader in ("digits", "generated")) == (not e.files)
+    assert not e.domains or (e.domains in ("paired", "unpaired") and len(e.classes) == 2)
     for f in e.files:
         assert f.addresses and len(set(f.addresses)) == len(f.addresses)
         assert all(re.fullmatch(r"https?://\S+", a) for a in f.addresses)
@@ -39,7 +41,9 @@ def test_no_two_files_have_one_hash():
 def test_an_unknown_name_gets_the_list_and_the_way_to_own_images():
     with pytest.raises(DataError, match=r"'minst'.*digits, mnist, fashion, kmnist, cifar10, celeba.*data\.folder"):
         entry("minst")
-    assert data.available() == ("digits", "mnist", "fashion", "kmnist", "cifar10", "celeba")
+    assert data.available()[:6] == ("digits", "mnist", "fashion", "kmnist", "cifar10", "celeba")
+    assert {"ring", "grid25", "spiral", "moons", "stacked_digits"} < set(data.available())
+    assert {"fronts", "fruit", "faces"} < set(data.available())
 
 
 def test_sizes_for_people():
