@@ -10,16 +10,21 @@ from ganlab.models.base import Model
 from ganlab.models.gan import GAN
 
 
-def widths(size: int) -> list[tuple[int, int]]:
-    """(kernel, channel multiple) of every stride-2 convolution between `size` pixels and 4, image side first.
+def widths(height: int, breadth: int) -> list[tuple[int, int]]:
+    """(kernel, channel multiple) of every stride-2 convolution between `height` pixels and 4, image side first.
 
     28 pixels take the layers of 32, with a kernel of 3 between 7 and 4 pixels instead of 4 between 8 and 4.
+
+    Raises:
+        GanlabError: the image is not square, or of another size than 28, 32, 64, 128 ...
     """
-    steps = {28: 3}.get(size, size.bit_length() - 3)
-    if size != 28 and (size < 8 or size != 4 << steps):
-        raise GanlabError(f"a DCGAN draws images of 28, 32, 64, 128 ... pixels a side, not {size}; "
+    if height != breadth:
+        raise GanlabError(f"a DCGAN draws square images, not {height} x {breadth}; load the data with size=64")
+    steps = {28: 3}.get(height, height.bit_length() - 3)
+    if height != 28 and (height < 8 or height != 4 << steps):
+        raise GanlabError(f"a DCGAN draws images of 28, 32, 64, 128 ... pixels a side, not {height}; "
                           "load the data with size=64, for example")
-    return [(3 if size == 28 and i == 2 else 4, 2 ** i) for i in range(steps)]
+    return [(3 if height == 28 and i == 2 else 4, 2 ** i) for i in range(steps)]
 
 
 def initialise(module: nn.Module) -> None:
@@ -61,37 +66,43 @@ class DCGAN(GAN):
                  width: int = 64, norm: bool = True) -> None:
         Model.__init__(self)
         self.objective = objectives.get(objective)
-        channels, height, breadth = shape
-        if height != breadth:
-            raise GanlabError(f"a DCGAN draws square images, not {height} x {breadth}; load the data with size=64")
-        layers = widths(height)
+        channels, layers = shape[0], widths(*shape[1:])
         self.discriminator = discriminator(channels, layers, width, norm)
         self.generator = generator(channels, layers, width, latent, norm)
         initialise(self)
 
 
-def discriminator(channels: int, layers: Sequence[tuple[int, int]], width: int, norm: bool = True) -> nn.Sequential:
-    """Halve the image with every layer down to 4 pixels, then one number an image: N x C x H x W to N x 1 x 1 x 1."""
+def discriminator(channels: int, layers: Sequence[tuple[int, int]], width: int, norm: bool = True,
+                  bias: bool = False) -> nn.Sequential:
+    """Halve the image with every layer down to 4 pixels, then one number an image: N x C x H x W to N x 1 x 1 x 1.
+
+    Without batch norm, which has an offset of its own, the convolutions have biases; with `bias` they always do.
+    """
+    bias = bias or not norm
     blocks: list[nn.Module] = []
     before = channels
     for kernel, multiple in layers:
-        blocks.append(nn.Conv2d(before, multiple * width, kernel, 2, 1, bias=not norm))
+        blocks.append(nn.Conv2d(before, multiple * width, kernel, 2, 1, bias=bias))
         if norm and multiple > 1:
             blocks.append(nn.BatchNorm2d(multiple * width))
         blocks.append(nn.LeakyReLU(0.2))
         before = multiple * width
-    return nn.Sequential(*blocks, nn.Conv2d(before, 1, 4, 1, 0, bias=not norm))
+    return nn.Sequential(*blocks, nn.Conv2d(before, 1, 4, 1, 0, bias=bias))
 
 
 def generator(channels: int, layers: Sequence[tuple[int, int]], width: int, latent: int,
-              norm: bool = True) -> nn.Sequential:
-    """From z to 4 x 4 pixels, then double with every layer up to the image: N x z to N x C x H x W in [-1, 1]."""
+              norm: bool = True, bias: bool = False) -> nn.Sequential:
+    """From z to 4 x 4 pixels, then double with every layer up to the image: N x z to N x C x H x W in [-1, 1].
+
+    Biases as in `discriminator`.
+    """
+    bias = bias or not norm
     after = layers[-1][1] * width
-    blocks: list[nn.Module] = [Reshape(), nn.ConvTranspose2d(latent, after, 4, 1, 0, bias=not norm)]
+    blocks: list[nn.Module] = [Reshape(), nn.ConvTranspose2d(latent, after, 4, 1, 0, bias=bias)]
     for i in reversed(range(len(layers))):
         blocks += [nn.BatchNorm2d(after)] * norm + [nn.ReLU()]
         kernel, before = layers[i][0], after
         after = layers[i - 1][1] * width if i else channels
         # The last layer has no batch norm behind it to supply the offset, so it keeps its bias.
-        blocks.append(nn.ConvTranspose2d(before, after, kernel, 2, 1, bias=not norm or i == 0))
+        blocks.append(nn.ConvTranspose2d(before, after, kernel, 2, 1, bias=bias or i == 0))
     return nn.Sequential(*blocks, nn.Tanh())

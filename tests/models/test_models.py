@@ -15,7 +15,8 @@ from ganlab.models.vae import kl_to_standard_normal
 from ganlab.training import Training
 
 SMALL = {"autoencoder": {"hidden": (32,), "latent": 4}, "vae": {"hidden": (32,), "latent": 4},
-         "gan": {"hidden": (32,), "latent": 8}, "dcgan": {"shape": (1, 28, 28), "latent": 8, "width": 8}}
+         "gan": {"hidden": (32,), "latent": 8}, "dcgan": {"shape": (1, 28, 28), "latent": 8, "width": 8},
+         "cgan": {"hidden": (32, 32), "latent": 8, "dropout": 0.0}, "cdcgan": {"latent": 8, "width": 8}}
 
 
 def small(name: str, **config) -> Model:
