@@ -356,7 +356,8 @@ class Training:
         """What decides this run, as plain values: configuration, seeds, number of steps, interventions."""
         return {"model": self.model.name, "config": self.model.config, "model_seed": self.model.seed,
                 "fresh": self._fresh, "seed": self.seed, "batch_size": self.batch_size,
-                "schedule": str(self.schedule), "decay": self.decay, "precision": self.precision, "log_every": self.log_every,
+                "schedule": str(self.schedule), "decay": self.decay, "precision": self.precision,
+                "log_every": self.log_every,
                 **self._initial, "data": {"spec": dict(self.data.spec), "fingerprint": self._fingerprint},
                 "step": self.step, "interventions": [list(entry) for entry in self.interventions]}
 

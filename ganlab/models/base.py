@@ -152,11 +152,11 @@ class Model(nn.Module, metaclass=Recorded):
 
     def begin_with(self, weights: Mapping[str, float]) -> None:
         """Replace weights of terms by name; unknown names are a `GanlabError`."""
-        if unknown := set(weights) - set(type(self).weights):
+        if unknown := set(weights) - set(self.weights):
             raise GanlabError(f"{self.name} has no term {', '.join(map(repr, sorted(unknown)))}; "
-                              f"its terms are {', '.join(map(repr, type(self).weights))}")
+                              f"its terms are {', '.join(map(repr, self.weights))}")
         # Read-only: while a training runs, `training.weights` is the place to change them.
-        self.weights = MappingProxyType(dict(type(self).weights) | {n: plain(v) for n, v in weights.items()})
+        self.weights = MappingProxyType(dict(self.weights) | {n: plain(v) for n, v in weights.items()})
 
     def play(self, x: Tensor, labels: Tensor | None = None) -> Round:
         """What the turns of one step share. x: the batch of data, float; labels: int64 of length N or None.
