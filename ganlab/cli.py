@@ -31,7 +31,8 @@ EXAMPLES = {
   torchrun --standalone --nproc_per_node 2 -m ganlab train dcgan --data celeba --steps 50000""",
     "sample": """examples:
   ganlab sample runs/gan-digits.pt
-  ganlab sample runs/photos.pt --n 16 --seed 7 --out photos.png""",
+  ganlab sample runs/photos.pt --n 16 --seed 7 --out photos.png
+  ganlab sample runs/cdcgan-mnist.pt --label 7    only sevens""",
     "data": """examples:
   ganlab data list
   ganlab data get mnist
@@ -124,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     option = command("sample", "draw samples of a trained model as one picture").add_argument
     option("checkpoint", help="what `ganlab train` wrote")
     option("--n", type=count, default=64, help="how many (default: 64)")
+    option("--label", type=int, help="what to draw, for cgan and cdcgan (default: all classes in turn)")
     option("--seed", type=int, default=0, help="default: 0")
     option("--out", default="grid.png", help="default: grid.png")
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
@@ -210,6 +212,8 @@ def train(args: argparse.Namespace) -> int:
         raise GanlabError(f"{out} exists: --resume goes on from it, --force starts over, --out takes another file")
     else:
         images, seed = load(name, **loading), args.seed or 0
+        if models.MODELS[args.model].expects == "labels" and (classes := getattr(images, "classes", ())):
+            options.setdefault("classes", len(classes))
         model = models.create(args.model, shape=images.shape, seed=seed, weights=dict(args.weight), **options)
         default = dict.fromkeys(model.players, model.learning_rate)
         training = Training(model, images, seed, batch_size=args.batch_size, schedule=args.schedule,
@@ -258,7 +262,11 @@ def sample(args: argparse.Namespace) -> int:
     content = checkpoint.read(args.checkpoint)
     model: Any = models.create(content["model"], seed=content["model_seed"], **content["config"])
     model.load_state_dict(content["state"])
-    images = model.to(choose_device(args.device)).sample(args.n, seed=args.seed)
+    if args.label is not None and model.expects != "labels":
+        raise GanlabError(f"{args.checkpoint} holds a {model.name}, which cannot be told what to draw; leave out "
+                          "--label, or train a cgan or cdcgan")
+    label = {} if args.label is None else {"labels": args.label}
+    images = model.to(choose_device(args.device)).sample(args.n, seed=args.seed, **label)
     if images.ndim != 4:
         raise GanlabError(f"{args.checkpoint} makes points, not images; plot them in a notebook")
     out = Path(args.out)

@@ -82,6 +82,23 @@ class TestTrain:
                       "--out", "x.pt") == 0
         assert checkpoint.read("x.pt")["config"]["shape"] == (1, 8, 8)
 
+    def test_a_conditional_model_learns_the_classes_of_its_data(self, tmp_path):
+        for i in range(18):
+            folder = tmp_path / "pictures" / "abc"[i % 3]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (i * 9, 50, 90)).save(folder / f"{i}.png")
+        data = ["--data", tmp_path / "pictures", "--size", 8, "--steps", 1, *TINY]
+        assert ganlab("train", "cgan", *data, "--out", "x.pt") == 0
+        assert checkpoint.read("x.pt")["config"]["classes"] == 3
+        assert ganlab("train", "cgan", *data, "--set", "classes=5", "--out", "y.pt") == 0
+        assert checkpoint.read("y.pt")["config"]["classes"] == 5
+
+    def test_a_conditional_model_needs_labels(self, tmp_path, capsys):
+        for i in range(16):
+            Image.new("RGB", (8, 8), (i * 9, 50, 90)).save(tmp_path / f"{i}.png")
+        assert ganlab("train", "cgan", "--data", f"{tmp_path}/", "--size", 8, "--steps", 1, *TINY) == 1
+        assert "cgan needs a label for every image" in capsys.readouterr().err
+
     def test_resuming_is_the_same_as_never_having_stopped(self):
         for words in (["--steps", 9, "--out", "whole.pt"], ["--steps", 4, "--out", "parts.pt"],
                       ["--steps", 9, "--out", "parts.pt", "--resume"]):
@@ -209,6 +226,19 @@ class TestSample:
         assert a.tobytes() == b.tobytes() != c.tobytes()
         assert a.width >= 3 * 28 and a.height >= 2 * 28
         assert "6 samples of gan after 1 steps: a.png" in capsys.readouterr().out
+
+    def test_is_of_one_class_where_asked(self, capsys):
+        ganlab("train", "cgan", "--steps", 1, "--out", "x.pt", *TINY)
+        for name, words in {"all": [], "2": ["--label", 2], "7": ["--label", 7]}.items():
+            assert ganlab("sample", "x.pt", "--n", 1, "--out", f"{name}.png", "--device", "cpu", *words) == 0
+        assert len({Image.open(f"{name}.png").tobytes() for name in ("all", "2", "7")}) == 3
+        assert ganlab("sample", "x.pt", "--label", 10) == 1
+        assert "knows 0 to 9" in capsys.readouterr().err
+
+    def test_a_model_without_labels_refuses_one(self, capsys):
+        ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
+        assert ganlab("sample", "x.pt", "--label", 3) == 1
+        assert "x.pt holds a gan, which cannot be told what to draw" in capsys.readouterr().err
 
     def test_an_unknown_format_is_explained(self, capsys):
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
