@@ -38,8 +38,8 @@ def vgg16(device: torch.device) -> nn.Module:
     weights = VGG16_Weights.IMAGENET1K_V1
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     if not path.is_file():
-        raise GanlabError(f"the perceptual loss needs VGG-16's weights, and {path} is not there. Download {weights.url} "
-                          "(528 MB) to that place, or leave perceptual=False")
+        raise GanlabError(f"the perceptual loss needs VGG-16's weights, and {path} is not there. Download "
+                          f"{weights.url} (528 MB) to that place, or leave perceptual=False")
     network = build()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network.features[:16].eval().requires_grad_(False).to(device)

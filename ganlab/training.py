@@ -78,7 +78,8 @@ class Training:
 
     def __init__(self, model: Model, data: Dataset | Tensor, seed: int = 0, *, batch_size: int | None = None,
                  learning_rate: float | Mapping[str, float] | None = None, schedule: str | Schedule | None = None,
-                 decay: Sequence[int] | None = None, device: str | torch.device | None = None, precision: str = "float32", log_every: int = 10,
+                 decay: Sequence[int] | None = None, device: str | torch.device | None = None,
+                 precision: str = "float32", log_every: int = 10,
                  checkpoint: str | os.PathLike[str] | None = None, save_every: int | None = None,
                  tensorboard: str | os.PathLike[str] | None = None,
                  replay: Sequence[Intervention | Sequence[Any]] = ()) -> None:

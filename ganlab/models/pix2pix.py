@@ -167,7 +167,7 @@ class Pix2Pix(Model):
         Batch norm uses the statistics of these N images. The noise comes from `seed`, or from PyTorch's stream.
         """
         if to != "b":
-            raise GanlabError(f"pix2pix translates from A to B only, not to {to!r}; train it on data.flipped() for that")
+            raise GanlabError(f"pix2pix translates from A to B only, not to {to!r}; for that train on data.flipped()")
         x = x.to(self.device)
         if seed is None:
             return self._generate(x)

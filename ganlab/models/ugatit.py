@@ -1,4 +1,4 @@
-"""U-GAT-IT: translation with attention and adaptive layer-instance normalisation (Kim et al. 2019, arXiv:1907.10830)."""
+"""U-GAT-IT: attention and adaptive layer-instance normalisation (Kim et al. 2019, arXiv:1907.10830)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
