@@ -32,6 +32,7 @@ EXAMPLES = {
     "sample": """examples:
   ganlab sample runs/gan-digits.pt
   ganlab sample runs/photos.pt --n 16 --seed 7 --out photos.png
+  ganlab sample runs/cyclegan-fruit.pt --to a    inputs, and below them their translations
   ganlab sample runs/cdcgan-mnist.pt --label 7    only sevens""",
     "data": """examples:
   ganlab data list
@@ -122,12 +123,14 @@ def parser() -> argparse.ArgumentParser:
     existing.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     existing.add_argument("--force", action="store_true", help="start over although the checkpoint exists")
 
-    option = command("sample", "draw samples of a trained model as one picture").add_argument
+    option = command("sample", "draw samples or translations of a trained model as one picture").add_argument
     option("checkpoint", help="what `ganlab train` wrote")
     option("--n", type=count, default=64, help="how many (default: 64)")
     option("--label", type=int, help="what to draw, for cgan and cdcgan (default: all classes in turn)")
     option("--seed", type=int, default=0, help="default: 0")
     option("--out", default="grid.png", help="default: grid.png")
+    option("--data", metavar="FOLDER", help="images to translate (default: the test images of the training's set)")
+    option("--to", default="b", choices=["a", "b"], help="the domain to translate to (default: b)")
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
 
     option = command("data", "list, download and verify data sets").add_argument
@@ -262,21 +265,51 @@ def sample(args: argparse.Namespace) -> int:
     content = checkpoint.read(args.checkpoint)
     model: Any = models.create(content["model"], seed=content["model_seed"], **content["config"])
     model.load_state_dict(content["state"])
+    model = model.to(choose_device(args.device))
     if args.label is not None and model.expects != "labels":
         raise GanlabError(f"{args.checkpoint} holds a {model.name}, which cannot be told what to draw; leave out "
                           "--label, or train a cgan or cdcgan")
     label = {} if args.label is None else {"labels": args.label}
-    images = model.to(choose_device(args.device)).sample(args.n, seed=args.seed, **label)
+    translates = model.expects in ("pairs", "domains")
+    columns = min(args.n, 8) if translates else None
+    images = _translated(model, content["data"]["spec"], args, min(args.n, 8)) if translates else \
+        model.sample(args.n, seed=args.seed, **label)
     if images.ndim != 4:
         raise GanlabError(f"{args.checkpoint} makes points, not images; plot them in a notebook")
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        tile(images, scale=2).save(out)
+        tile(images, columns, scale=2).save(out)
     except ValueError:
         raise GanlabError(f"cannot tell the format of {out}; give --out a name such as grid.png") from None
-    print(f"{args.n} samples of {content['model']} after {content['step']} steps: {out}")
+    what = "translations" if translates else "samples"
+    print(f"{args.n} {what} of {content['model']} after {content['step']} steps: {out}")
     return 0
+
+
+def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, columns: int) -> Any:
+    """Rows of inputs, each with the row of their translations below it."""
+    import torch
+
+    from ganlab.data import folder, rebuild
+    from ganlab.data.images import to_float
+    from ganlab.errors import DataError
+
+    if args.data:
+        channels, size, _ = model.config["shape"]
+        images: Any = folder(args.data, size, channels)
+    elif spec:
+        try:
+            domains = rebuild({**spec, "split": "test"})
+        except DataError:  # not every set has images to test on
+            domains = rebuild(spec)
+        images = domains.b if args.to == "a" else domains.a
+    else:
+        raise GanlabError(f"{args.checkpoint} does not say which images it was trained on; give a folder with --data")
+    x = to_float(images.fetch(torch.arange(min(args.n, len(images))))[0]).to(model.device)
+    torch.manual_seed(args.seed)
+    rows = [row for some in x.split(columns) for row in (some, model.translate(some, to=args.to))]
+    return torch.cat([torch.cat([row, row.new_zeros(columns - len(row), *row.shape[1:])]) for row in rows])
 
 
 def data(args: argparse.Namespace) -> int:

@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ganlab import checkpoint, cli
+from ganlab import checkpoint, cli, data
 from ganlab.training import Training
 
 TINY = ["--set", "latent=8", "hidden=16,16", "--batch-size", "16", "--device", "cpu"]
@@ -234,6 +235,23 @@ class TestSample:
         assert len({Image.open(f"{name}.png").tobytes() for name in ("all", "2", "7")}) == 3
         assert ganlab("sample", "x.pt", "--label", 10) == 1
         assert "knows 0 to 9" in capsys.readouterr().err
+
+    def test_translations_stand_below_their_inputs(self, capsys, tmp_path):
+        small = ["--size", 32, "--steps", 1, "--batch-size", 2, "--device", "cpu", "--set", "width=4", "blocks=1",
+                 "layers=2"]
+        assert ganlab("train", "cyclegan", "--data", "fronts", "--out", "x.pt", *small) == 0
+        for to in ("b", "a"):
+            assert ganlab("sample", "x.pt", "--n", 10, "--to", to, "--out", f"{to}.png", "--device", "cpu") == 0
+        assert "10 translations of cyclegan after 1 steps: a.png" in capsys.readouterr().out
+        held_out = data.load("fronts", size=32, split="test")
+        for to, side in (("b", held_out.a), ("a", held_out.b)):
+            picture = np.asarray(Image.open(f"{to}.png"))[::2, ::2]
+            first, below = picture[2:34, 2:34], picture[36:68, 2:34]
+            assert np.array_equal(first, side.images[0].permute(1, 2, 0)) and not np.array_equal(first, below)
+        (tmp_path / "own").mkdir()
+        Image.new("RGB", (50, 40), "red").save(tmp_path / "own" / "red.png")
+        assert ganlab("sample", "x.pt", "--data", tmp_path / "own", "--out", "own.png", "--device", "cpu") == 0
+        assert Image.open("own.png").getpixel((20, 20)) == (255, 0, 0)
 
     def test_a_model_without_labels_refuses_one(self, capsys):
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
