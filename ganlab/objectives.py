@@ -2,8 +2,12 @@
 
 Notation: D(x) is the discriminator's output on data, v = D(x) or D(G(z)) before any output function (the logit).
 Every function takes logits of any shape and returns the mean as a float32 scalar.
+
+At the end stands the table of f-divergences (Nowozin et al. 2016, arXiv:1606.00709), each of which is an objective too,
+and the gradient penalty that keeps a critic Lipschitz.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -78,6 +82,102 @@ def wasserstein_generator(fake: Tensor) -> Tensor:
     return -fake.float().mean()
 
 
+def kl_wgan_weights(fake: Tensor) -> Tensor:
+    """r_i = exp(D(G(z_i))) / mean_j exp(D(G(z_j))), constants of mean 1 (Song and Ermon 2019, arXiv:1910.09779).
+
+    They lend the fakes the data's proportions: at the best critic r(x) = p(x) / q(x). For a given critic they minimise
+    the paper's objective, so they take no gradient; D's is then that of E[D(x)] - log E[exp D(G(z))], which bounds
+    KL(p || q) from below.
+    """
+    return torch.softmax(fake.detach().float().flatten(), 0).view(fake.shape) * fake.numel()
+
+
+def kl_wgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E[r D(G(z))] - E[D(x)] (arXiv:1910.09779), r from `kl_wgan_weights`; for a Lipschitz critic."""
+    return (kl_wgan_weights(fake) * fake.float()).mean() - real.float().mean()
+
+
+def kl_wgan_generator(fake: Tensor) -> Tensor:
+    """-E[r D(G(z))] (arXiv:1910.09779)."""
+    return -(kl_wgan_weights(fake) * fake.float()).mean()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """E[(|grad D(x^)|_2 - 1)^2] with x^ = s x + (1 - s) G(z) (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3).
+
+    It asks for slope 1 on the lines between data and fakes, where a best critic has slope 1 (proposition 1 there). The
+    critic must judge each image for itself: batch norm would mix the gradients of a batch.
+
+    Args:
+        critic: from images to logits; it takes part in the gradient of the penalty.
+        real, fake: as many of each; no gradient reaches the fakes.
+        share: s, a number in [0, 1] for each pair, N x 1.
+    """
+    share = share.view(-1, *[1] * (real.ndim - 1))
+    between = (share * real + (1 - share) * fake.detach()).requires_grad_()
+    trains = torch.is_grad_enabled()
+    with torch.enable_grad():  # the slope is needed also where nobody asks how the penalty changes
+        slope, = torch.autograd.grad(critic(between).float().sum(), between, create_graph=trains)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """A row of the tables of f-GAN (arXiv:1606.00709): D_f(p || q) = E_q[f(p / q)], f convex with f(1) = 0.
+
+    The discriminator's T(x) = g(v) makes it a game: D_f(p || q) = max_T E_p[T] - E_q[f*(T)], at T = f'(p / q)
+    (eq. 4 and 5). Some rows hold e^v; beyond v = 10, a density ratio of 22,026, they follow its tangent, so that they
+    stay finite and keep a gradient.
+
+    Attributes:
+        f: of a density ratio u > 0 (table 1).
+        activation: g, from the logit v to the domain of f*, rising (table 2).
+        conjugate: f*(t) = sup_u (u t - f(u)) (table 2).
+        against: f*(g(v)), written out so that it neither overflows nor takes the logarithm of 0.
+        level: f'(1), T where data and fakes are equally likely (table 6); None where it is not one number.
+    """
+
+    f: Callable[[Tensor], Tensor]
+    activation: Callable[[Tensor], Tensor]
+    conjugate: Callable[[Tensor], Tensor]
+    against: Callable[[Tensor], Tensor]
+    level: float | None
+
+    def objective(self, saturating: bool = False) -> Objective:
+        """D minimises -(E[g(D(x))] - E[f*(g(D(G(z))))]), G minimises -E[g(D(G(z)))] (section 3.2 of the paper).
+
+        With `saturating`, G minimises -E[f*(g(D(G(z))))], the game as it is derived (eq. 6).
+        """
+        reward = self.against if saturating else self.activation
+        return Objective(lambda real, fake: self.against(fake.float()).mean() - self.activation(real.float()).mean(),
+                         lambda fake: -reward(fake.float()).mean(), self.activation, self.level)
+
+
+def _exp(v: Tensor) -> Tensor:
+    """e^v, and its tangent beyond v = 10."""
+    return v.clamp(max=10).exp() * (1 + F.relu(v - 10))
+
+
+DIVERGENCES: dict[str, Divergence] = {
+    "total-variation": Divergence(lambda u: (u - 1).abs() / 2, lambda v: v.tanh() / 2, lambda t: t,
+                                  lambda v: v.tanh() / 2, None),
+    "kl": Divergence(lambda u: u * u.log(), lambda v: v, lambda t: (t - 1).exp(), lambda v: _exp(v - 1), 1.0),
+    "reverse-kl": Divergence(lambda u: -u.log(), lambda v: -_exp(-v), lambda t: -1 - (-t).log(), lambda v: v - 1, -1.0),
+    # The supremum over all real u, as the paper has it; T*, which is -2 at the least, does not see the difference.
+    "pearson": Divergence(lambda u: (u - 1).square(), lambda v: v, lambda t: t.square() / 4 + t,
+                          lambda v: v.square() / 4 + v, 0.0),
+    "squared-hellinger": Divergence(lambda u: (u.sqrt() - 1).square(), lambda v: 1 - _exp(-v), lambda t: t / (1 - t),
+                                    lambda v: _exp(v) - 1, 0.0),
+    # This f gives twice the Jensen-Shannon divergence, the next one twice that less log 4 (so its f(1) is not 0).
+    "jensen-shannon": Divergence(lambda u: u * u.log() - (u + 1) * ((u + 1) / 2).log(),
+                                 lambda v: math.log(2) - F.softplus(-v), lambda t: -(2 - t.exp()).log(),
+                                 lambda v: F.softplus(v) - math.log(2), 0.0),
+    "gan": Divergence(lambda u: u * u.log() - (u + 1) * (u + 1).log(), lambda v: -F.softplus(-v),
+                      lambda t: -(1 - t.exp()).log(), F.softplus, -math.log(2)),
+}
+"""The f-divergences by name. "gan" as an objective is "non-saturating", and "minimax" where it saturates."""
+
+
 def _identity(logit: Tensor) -> Tensor:
     return logit
 
@@ -88,6 +188,8 @@ OBJECTIVES: dict[str, Objective] = {
     "least-squares": Objective(least_squares_discriminator, least_squares_generator, _identity, 0.5),
     "hinge": Objective(hinge_discriminator, wasserstein_generator, _identity, None),
     "wasserstein": Objective(wasserstein_discriminator, wasserstein_generator, _identity, None),
+    "kl-wgan": Objective(kl_wgan_discriminator, kl_wgan_generator, _identity, None),
+    **{name: row.objective() for name, row in DIVERGENCES.items() if name != "gan"},
 }
 """Every objective by name; any of them fits any adversarial model."""
 

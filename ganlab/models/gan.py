@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class GAN(Model):
     """
 
     weights: Mapping[str, float] = {"adversarial": 1.0}
-    watched = ("D(x)", "D(G(z))")
+    watched: ClassVar[tuple[str, ...]] = ("D(x)", "D(G(z))")
     betas = (0.5, 0.999)
 
     def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 100, objective: str = "non-saturating",
