@@ -299,6 +299,7 @@ def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, colu
         channels, size, _ = model.config["shape"]
         images: Any = folder(args.data, size, channels)
     elif spec:
+        domains: Any
         try:
             domains = rebuild({**spec, "split": "test"})
         except DataError:  # not every set has images to test on

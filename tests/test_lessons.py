@@ -89,6 +89,12 @@ def test_was_run_from_top_to_bottom_and_shows_figures(notebook):
             assert min(image.size) >= 40 and len(image.convert("RGB").getcolors(1 << 24)) > 2, "an empty figure"
 
 
+def test_its_picture_in_the_gallery_is_one_of_its_figures(path, notebook):
+    picture = ROOT / "lessons" / "gallery" / f"{path.stem[:2]}.png"
+    assert picture.read_bytes() == course.gallery(notebook), "`ganlab run --update` writes it"
+    assert picture.stat().st_size <= 300_000
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not LESSONS, reason="there are no lessons yet")
 def test_the_first_one_runs_through_papermill(tmp_path):

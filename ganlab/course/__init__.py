@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ganlab.course.notebooks import Result, clean, find, run, table
+from ganlab.course.notebooks import Result, clean, find, gallery, run, table
 from ganlab.errors import GanlabError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ganlab.data import ImageFiles, Images
     from ganlab.data.domains import Domains
 
-__all__ = ["PROFILES", "Lesson", "Result", "begin", "clean", "find", "run", "table"]
+__all__ = ["PROFILES", "Lesson", "Result", "begin", "clean", "find", "gallery", "run", "table"]
 
 PROFILES = ("ci", "laptop", "gpu")
 T = TypeVar("T")

@@ -71,7 +71,7 @@ def run(lessons: Iterable[str | Path] = (), profile: str = "", out: str | Path =
         lessons: as in `find`.
         profile: given to every lesson's parameters cell; empty: each chooses for itself.
         out: folder for the executed notebooks.
-        update: also write those that succeeded, cleaned, over the originals.
+        update: also write those that succeeded, cleaned, over the originals, and their `gallery` picture beside them.
         progress: show a bar for each lesson.
 
     Raises:
@@ -100,9 +100,19 @@ def run(lessons: Iterable[str | Path] = (), profile: str = "", out: str | Path =
         if update and not failure:
             notebook = clean(nbformat.read(executed, as_version=4))
             nbformat.write(notebook, path)
+            if picture := gallery(notebook):
+                (path.parent / "gallery").mkdir(exist_ok=True)
+                (path.parent / "gallery" / f"{path.stem[:2]}.png").write_bytes(picture)
         results.append(Result(path.stem, profile or os.environ.get("GANLAB_PROFILE", "") or "automatic",
                               seconds, failure))
     return results
+
+
+def gallery(notebook: Any) -> bytes | None:
+    """The first picture (PNG) of the cell tagged "gallery", which stands for the lesson in the README."""
+    pictures = [output.data["image/png"] for cell in notebook.cells if "gallery" in cell.metadata.get("tags", ())
+                for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})]
+    return base64.b64decode(pictures[0]) if pictures else None
 
 
 def table(results: Sequence[Result]) -> str:
