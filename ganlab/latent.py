@@ -1,12 +1,17 @@
-"""Looking at latent spaces: codes of a data set, t-SNE, and paths between codes."""
+"""Looking at latent spaces: codes of a data set, t-SNE, paths between codes, and the search for a latent."""
 
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ganlab.errors import GanlabError
+from ganlab.models.base import Model, inference
 
 
 class Encoder(Protocol):
@@ -56,3 +61,166 @@ def interpolate(a: Tensor, b: Tensor, steps: int, spherical: bool = False) -> Te
     if angle.sin().abs() < 1e-6:
         return (1 - t) * a + t * b
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search for the latents of N images has found, from S starts for each; everything on the CPU.
+
+    Attributes:
+        images: N x C x H x W, the known pixels as they were given, and G(z*) where there are none.
+        generated: N x C x H x W, G(z*) alone.
+        z: N x latent, z*: where the best start has ended.
+        best: int64 of length N, which start that was.
+        losses: "contextual", "perceptual" (if it has a weight) and "total", their weighted sum; each
+            (iterations + 1) x S x N, before every step and after the last.
+    """
+
+    images: Tensor
+    generated: Tensor
+    z: Tensor
+    best: Tensor
+    losses: dict[str, Tensor]
+
+
+def inpaint(model: Model, images: Tensor, mask: Tensor, labels: Tensor | None = None, *, perceptual: float = 0.003,
+            window: int | None = None, starts: int = 4, iterations: int = 200, learning_rate: float = 0.1,
+            seed: int = 0, batch_size: int = 256) -> Search:
+    """Fill in what is missing from images by the generated image that fits best to what is left of them.
+
+    No weight is trained. Adam moves z, for each image from several random starts, towards
+
+        z* = argmin_z  | W * (G(z) - y) |_1  +  perceptual * L( D(G(z)) )
+
+    (Yeh et al. 2016, arXiv:1607.07539, eq. 2). The first term is the contextual loss, a sum over the pixels (eq. 4);
+    W is the mask M itself, or its `importance`. In the second, the perceptual loss (the paper's prior loss, eq. 5), L
+    is what the model's generator is trained to minimise. For the objective "minimax" that is log(1 - D(G(z))), as
+    printed in the paper; for "non-saturating" -log D(G(z)), for "wasserstein" -D(G(z)). Of the starts, the one with
+    the lowest sum is kept. The known pixels are laid over it: M * y + (1 - M) * G(z*).
+
+    The paper draws z from [-1, 1] and keeps it there. Here z ~ N(0, I) has no such bounds, and is left free.
+
+    Args:
+        model: any with a latent space. It is left as it was, and may be training in the background.
+        images: N x C x H x W in [-1, 1]; what stands at their missing pixels is never looked at.
+        mask: 1 where a pixel is known, 0 where it is missing; H x W or 1 x H x W for all images, or N x 1 x H x W.
+        labels: int64 of length N, for a model that draws by label.
+        perceptual: weight of the second term; 0 for a model without a discriminator.
+        window: side of the neighbourhood of `importance`, in pixels (the paper: 7); None weighs all known pixels 1.
+        starts: random starts for each image.
+        iterations: steps of Adam.
+        learning_rate: of Adam, in units of z.
+        seed: decides the starts. With more starts or iterations the first of them stay what they were.
+        batch_size: searches (an image from one start) at a time; it bounds the memory and decides nothing else.
+
+    Raises:
+        GanlabError: images, mask or settings that do not fit the model or each other.
+    """
+    mask = _checked(model, images, mask, labels, perceptual)
+    if min(starts, iterations + 1, batch_size) < 1:
+        raise GanlabError(f"starts={starts}, iterations={iterations}, batch_size={batch_size}: "
+                          "a search needs at least 1, 0 and 1")
+    if window is not None and mask.flatten(1).all(1).any():
+        raise GanlabError("where nothing is missing no pixel is near a missing one; leave the window out")
+    known = torch.where(mask, images.detach().cpu().float(), 0.0)
+    weight = mask.float() if window is None else importance(mask, window)
+    given = [] if labels is None else [labels.cpu()]
+    rng, n = model.seeded(seed), len(images)
+    z = torch.cat([model.noise(n, model.config["latent"], rng) for _ in range(starts)])
+    found = []
+    for part, i in zip(z.split(batch_size), torch.arange(n).repeat(starts).split(batch_size), strict=True):
+        batch = [each[i].to(model.device) for each in (known, weight, *given)]
+        found.append(_descend(model, part, batch, perceptual, iterations, learning_rate))
+    losses = {name: torch.cat([history[name] for _, history in found], 1).unflatten(1, (starts, n)).cpu()
+              for name in found[0][1]}
+    best = losses["total"][-1].argmin(0)
+    z = torch.cat([end for end, _ in found]).cpu().unflatten(0, (starts, n))[best, torch.arange(n)]
+    generated = torch.cat([model.decode(*(each[i].to(model.device) for each in (z, *given))).cpu()
+                           for i in torch.arange(n).split(batch_size)])
+    return Search(torch.where(mask, images.detach().cpu(), generated), generated, z, best, losses)
+
+
+def invert(model: Model, images: Tensor, labels: Tensor | None = None, **settings: Any) -> Search:
+    """The latents whose generated images come closest to whole images (N x C x H x W in [-1, 1]).
+
+    It is `inpaint` with nothing missing and no perceptual loss, and takes its other settings.
+    """
+    return inpaint(model, images, torch.ones(images.shape[-2:]), labels, perceptual=0.0, **settings)
+
+
+def importance(mask: Tensor, window: int = 7) -> Tensor:
+    """How much each known pixel tells about the hole: the share of missing pixels around it (arXiv:1607.07539, eq. 3).
+
+        W_i = M_i * mean of (1 - M_j) over the window around i
+
+    The window counts only pixels inside the image. A pixel with no missing one in its window weighs nothing.
+
+    Args:
+        mask: N x 1 x H x W, 1 where a pixel is known and 0 where it is missing.
+        window: pixels a side, odd.
+
+    Returns:
+        N x 1 x H x W in [0, 1).
+    """
+    if window < 3 or window % 2 == 0:
+        raise GanlabError(f"the window must be an odd number of pixels from 3 on, not {window}")
+    missing = 1 - mask.float()
+    return mask * F.avg_pool2d(missing, window, 1, window // 2, count_include_pad=False)
+
+
+def _checked(model: Model, images: Tensor, mask: Tensor, labels: Tensor | None, perceptual: float) -> Tensor:
+    """The mask as bool N x 1 x H x W on the CPU, if everything fits."""
+    if "latent" not in model.config:
+        raise GanlabError(f"{model.name} has no latent space to search; gan, dcgan and vae have one, for example")
+    if perceptual and not hasattr(model, "discriminator"):
+        raise GanlabError(f"{model.name} has no discriminator, so it has no perceptual loss; give perceptual=0")
+    shape = tuple(model.config["shape"])
+    if len(shape) != 3 or images.shape[1:] != shape or not images.is_floating_point():
+        raise GanlabError(f"{model.name} draws images of shape {shape}; it cannot search for {images.dtype} of shape "
+                          f"{tuple(images.shape)}, but for floats in [-1, 1], N x C x H x W")
+    if (labels is None) == (model.expects == "labels") or (labels is not None and len(labels) != len(images)):
+        raise GanlabError(f"{model.name} draws {'by' if labels is None else 'without'} labels; give "
+                          f"{'one for each image' if model.expects == 'labels' else 'none'}")
+    allowed = [shape[1:], (1, *shape[1:]), (1, 1, *shape[1:]), (len(images), 1, *shape[1:])]
+    if tuple(mask.shape) not in allowed or not torch.isin(mask.cpu().float(), torch.tensor([0.0, 1.0])).all():
+        raise GanlabError(f"a mask is 1 where a pixel is known and 0 where it is missing, of shape {allowed[0]}, "
+                          f"{allowed[1]} or {allowed[3]}; this one has the shape {tuple(mask.shape)} and values from "
+                          f"{mask.min()} to {mask.max()}")
+    return mask.cpu().bool().expand(allowed[3])
+
+
+def _descend(model: Model, z: Tensor, batch: Sequence[Tensor], perceptual: float, iterations: int,
+             learning_rate: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Where Adam takes z (B x latent), and every loss on the way, (iterations + 1) x B each."""
+    optimizer = torch.optim.Adam([z], learning_rate)
+    history = []
+    for step in range(iterations + 1):
+        losses, z.grad = _losses(model, z, batch, perceptual)
+        history.append(losses)
+        if step < iterations:
+            optimizer.step()
+    return z, {name: torch.stack([losses[name] for losses in history]) for name in history[0]}
+
+
+@inference
+def _losses(model: Any, z: Tensor, batch: Sequence[Tensor], perceptual: float) -> tuple[dict[str, Tensor], Tensor]:
+    """The losses of each search, and the gradient of their totals. Under the model's lock, one iteration at a time.
+
+    The gradient is asked for z alone: the parameters keep their `.grad` and need not be frozen.
+    """
+    known, weight, *labels = batch
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        # `decode` itself runs without gradients; the function inside it does not.
+        x = inspect.unwrap(type(model).decode)(model, z, *labels).float()
+        if not x.requires_grad:
+            raise GanlabError(f"no gradient comes through the decode of {model.name}; let it call its network itself")
+        losses = {"contextual": (weight * (x - known)).abs().flatten(1).sum(1)}
+        losses["total"] = losses["contextual"]
+        if perceptual:
+            judged = model.pair(x, model.condition(len(x), *labels)) if labels else x
+            # The objective is a mean; each image has its own.
+            losses["perceptual"] = torch.vmap(model.objective.generator)(model.discriminator(judged).flatten(1))
+            losses["total"] = losses["contextual"] + perceptual * losses["perceptual"]
+        gradient, = torch.autograd.grad(losses["total"].sum(), z)
+    return {name: loss.detach() for name, loss in losses.items()}, gradient
