@@ -3,6 +3,8 @@
     ganlab.data.load("digits")              nothing to download
     ganlab.data.load("mnist", size=32)      downloaded once, verified
     ganlab.data.folder("~/pictures", 64)    your own images
+    ganlab.data.translation("~/ab", 128)    your own images of two domains, with or without pairs
+    ganlab.data.edges("~/pictures", 64)     your own images, each with a drawing of its edges
 """
 
 from __future__ import annotations
@@ -18,18 +20,21 @@ from ganlab.data import readers
 from ganlab.data.archive import unpack
 from ganlab.data.catalogue import Entry, cards, entries, entry
 from ganlab.data.domains import Domains
-from ganlab.data.download import fetch, problem
-from ganlab.data.folder import ImageFiles, folder, from_files
+from ganlab.data.download import fetch, forget, problem
+from ganlab.data.files import ImageFiles
+from ganlab.data.folder import folder, from_files
 from ganlab.data.images import Dataset, Images, digits
+from ganlab.data.translation import edges, is_translation, translation
 from ganlab.errors import DataError
 
-__all__ = ["Dataset", "Domains", "ImageFiles", "Images", "available", "cards", "check", "digits", "folder", "get",
-           "load", "rebuild", "root"]
+__all__ = ["Dataset", "Domains", "ImageFiles", "Images", "available", "cards", "check", "digits", "edges",
+           "folder", "get", "load", "rebuild", "root", "translation"]
 
 
 def load(name: str | Path, split: str = "train", size: int | None = None, channels: int | None = None,
          root: str | Path | None = None, download: bool = True) -> Images | ImageFiles | Domains:
-    """A data set by name, or the images in a folder if `name` is the path of one.
+    """A data set by name, or the images in a folder if `name` is the path of one: two domains if it has a layout of
+    `ganlab.data.translation`, otherwise as `ganlab.data.folder` has them.
 
     Args:
         name: one of `available()`, or a path ("~/pictures", "./pictures").
@@ -58,11 +63,16 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
     if e.reader == "folder":
         files = readers.list_range(e, paths["folder"], split)
         return from_files(files, paths["folder"], size or e.shape[1], channels or e.shape[0], name, spec)
+    if e.reader == "translation":
+        both = translation(paths["folder"], size or e.shape[1], channels or e.shape[0], split, flip=e.flip)
+        return replace(both, name=name, spec=spec)
     data = readers.read_cifar(e, paths["folder"], split) if e.unpacks_to else readers.read_idx(e, paths)
     return replace(readers.convert(data, size, channels), spec=spec)
 
 
-def _load_folder(path: Path, split: str, size: int | None, channels: int | None) -> Images | ImageFiles:
+def _load_folder(path: Path, split: str, size: int | None, channels: int | None) -> Images | ImageFiles | Domains:
+    if is_translation(path):
+        return translation(path, size or 64, channels or 3, split)
     if split != "all" and (path / "train").is_dir() and (path / "test").is_dir():
         path = path / split
     elif split == "test":
@@ -76,7 +86,14 @@ def rebuild(spec: dict[str, Any]) -> Images | ImageFiles | Domains:
     if not spec:
         raise DataError("this set cannot be made again from a name (a part of a set, or a tensor); "
                         "make it as before and pass it as data=...")
-    return load(**spec)
+    found: Any
+    if "translation" in spec:
+        found = translation(**spec["translation"])
+    elif "edges" in spec:
+        found = edges(rebuild(spec["edges"]))  # type: ignore[arg-type]
+    else:
+        found = load(**{key: value for key, value in spec.items() if key != "augment"})
+    return found.augmented() if spec.get("augment") else found
 
 
 def available() -> tuple[str, ...]:
@@ -110,7 +127,12 @@ def _prepare(e: Entry, here: Path, split: str, download: bool) -> dict[str, Path
     wanted = [f for f in e.files if f.split in ("", split) or split == "all"]
     paths = {f.name: fetch(e.name, f, here, download) for f in wanted}
     if e.unpacks_to:
-        return {"folder": unpack(e.name, paths[e.files[0].name], here, e.unpacks_to)}
+        try:
+            return {"folder": unpack(e.name, paths[e.files[0].name], here, e.unpacks_to)}
+        except DataError:
+            if not e.files[0].sha256:  # the first download decides which file is right, unless it is damaged
+                forget(e.files[0], here)
+            raise
     return paths
 
 

@@ -28,6 +28,7 @@ def unpack(name: str, archive: Path, folder: Path, inner: str, max_bytes: int = 
            max_files: int = 500_000) -> Path:
     """Extract a zip or tar archive and return `folder`/`inner`, which appears only when everything is there.
 
+    An archive that has a folder trainA at its top instead of `inner` is taken to be what `inner` should hold.
     Refused with a DataError: paths that lead out of the folder, links and special files, more than
     `max_bytes` or `max_files`, damaged archives, and archives that do not hold `inner`.
     """
@@ -35,10 +36,12 @@ def unpack(name: str, archive: Path, folder: Path, inner: str, max_bytes: int = 
     try:
         with FileLock(folder / ".lock"), tempfile.TemporaryDirectory(dir=folder, prefix=".unpack-") as draft:
             if not (folder / inner).exists():
-                _extract(archive, Path(draft), max_bytes, max_files)
-                if not (Path(draft) / inner).is_dir():
+                top = Path(draft) / "top"
+                _extract(archive, top, max_bytes, max_files)
+                whole = top if (top / "trainA").is_dir() else top / inner
+                if not whole.is_dir():
                     raise DataError(f"{archive} does not hold a folder {inner!r}. {again}")
-                os.rename(Path(draft) / inner, folder / inner)
+                os.rename(whole, folder / inner)
     except DAMAGED as error:
         raise DataError(f"{archive} is damaged ({error}). {again}") from error
     except OSError as error:

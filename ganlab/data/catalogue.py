@@ -40,6 +40,7 @@ class Entry:
         classes: names of the labels; of domains the names of both sides.
         counts: the images of each split; of unpaired domains those of A and of B, as a list.
         domains: "paired" or "unpaired" for two sides to translate between, empty for one set of images.
+        flip: whether B comes before A in the files.
         maker: "module:function", which makes the set from its split (domains: split and size) without any file.
         note: what else one should know, for the card.
     """
@@ -57,6 +58,7 @@ class Entry:
     unpacks_to: str = ""
     ranges: dict[str, list[int]] = field(default_factory=dict)
     domains: str = ""
+    flip: bool = False
     maker: str = ""
     note: str = ""
 

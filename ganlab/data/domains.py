@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganlab.data.folder import ImageFiles
+from ganlab.data.files import ImageFiles
 from ganlab.data.images import Images
 from ganlab.errors import DataError
 
@@ -25,7 +25,7 @@ class Domains:
         paired: whether image i of A belongs to image i of B.
         name: what to call the set.
         spec: plain values from which `ganlab.data.rebuild` makes the same set again; empty if it cannot.
-        augment: mirror and crop every batch at random, see `ganlab.data.images.augment`.
+        augment: mirror and crop every batch at random, see `augmented` and `ganlab.data.images.augment`.
 
     Raises:
         DataError: sides of different shapes, an empty side, or a paired set with different counts.
@@ -82,6 +82,10 @@ class Domains:
     def to(self, device: torch.device | str) -> Domains:
         """The same set, kept on the device where it can be."""
         return replace(self, a=self.a.to(device), b=self.b.to(device))
+
+    def augmented(self) -> Domains:
+        """The same set, of which every batch is mirrored and cropped at random; its `spec` says so too."""
+        return replace(self, augment=True, spec=self.spec and self.spec | {"augment": True})
 
     def take(self, index: Tensor | slice) -> Domains:
         """The part of the set at these positions of each side; it has no `spec`."""

@@ -86,6 +86,12 @@ def problem(file: File, folder: Path, hash_again: bool = False) -> str:
     return ""
 
 
+def forget(file: File, folder: Path) -> None:
+    """Take back what was recorded of a file, which turned out to be damaged, so that another may take its place."""
+    with contextlib.suppress(OSError):
+        (folder / RECORD).write_text(json.dumps({k: v for k, v in _record(folder).items() if k != file.name}, indent=1))
+
+
 def writable(folder: Path) -> bool:
     """Whether the folder is meant to be written to; by its mode too, since an administrator always may."""
     return bool(folder.stat().st_mode & 0o222) and os.access(folder, os.W_OK)

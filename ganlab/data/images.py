@@ -14,7 +14,7 @@ from ganlab.errors import DataError
 
 
 class Dataset(Protocol):
-    """What a training asks of a data set; `Images` and `ganlab.data.folder.ImageFiles` are two."""
+    """What a training asks of a data set; `Images` and `ganlab.data.files.ImageFiles` are two."""
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@ import os
 import struct
 import tarfile
 import zipfile
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -199,3 +200,87 @@ def test_a_file_that_is_no_idx_is_refused(tmp_path, content):
     (tmp_path / "x.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.gz"):
         idx(tmp_path / "x.gz")
+
+
+def picture(*colours: int) -> bytes:
+    """A PNG of one grey square for each colour, side by side."""
+    content = BytesIO()
+    image = Image.new("L", (16 * len(colours), 16))
+    for i, colour in enumerate(colours):
+        image.paste(colour, (16 * i, 0, 16 * i + 16, 16))
+    image.save(content, "PNG")
+    return content.getvalue()
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w") as z:
+        for name, content in members.items():
+            z.writestr(name, content)
+    return archive.getvalue()
+
+
+UNPAIRED = {f"{part}{side}/{i}.png": picture(10 * i + 100 * (part == "test") + 50 * (side == "B"))
+            for part, side, n in (("train", "A", 3), ("train", "B", 4), ("test", "A", 2), ("test", "B", 1))
+            for i in range(n)}
+
+
+def colours(side) -> list[int]:
+    return side.images.float().mean((1, 2, 3)).int().tolist()
+
+
+def published(monkeypatch, tmp_path, name, file):
+    """The entry of this name, but with a file of the local server."""
+    toy = Entry(**vars(entry(name)) | {"files": (file,)})
+    monkeypatch.setattr(data, "entry", lambda _: toy)
+    monkeypatch.setenv("GANLAB_DATA", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["horse2zebra", "facades_unpaired", "selfie2anime"])
+def test_unpaired_domains(name, server, monkeypatch, tmp_path):
+    top = "" if name == "selfie2anime" else entry(name).unpacks_to + "/"  # that one has no folder at its top
+    content = zipped({"__MACOSX/._x": b"", **{top + path: image for path, image in UNPAIRED.items()}})
+    published(monkeypatch, tmp_path, name, server.file(content, "ok", name=entry(name).files[0].name))
+    found = data.load(name, size=8)
+    assert not found.paired and found.shape == (3, 8, 8) and found.name == name
+    assert colours(found.a) == [0, 10, 20] and colours(found.b) == [50, 60, 70, 80]
+    assert colours(data.load(name, "test", 8).a) == [100, 110] and len(data.load(name, "all", 8).b) == 5
+    assert data.load(name, channels=1).shape == (1, 256, 256)
+    assert found.spec == {"name": name, "split": "train", "size": 8, "channels": None}
+    assert colours(data.rebuild(found.spec).b) == colours(found.b) and len(server.requests) == 1
+    assert {status for _, status in data.check(name)} == {"ok"} and data.get(name) == tmp_path / name
+
+
+def test_facades_are_pairs_from_the_label_map_to_the_photograph(server, monkeypatch, tmp_path):
+    archive = BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as t:
+        for part, n in (("train", 4), ("val", 1), ("test", 2)):
+            for i in range(n):
+                content = picture(200 - i, 20 + i)  # the photograph is on the left
+                info = tarfile.TarInfo(f"facades/{part}/{i + 1}.png")
+                info.size = len(content)
+                t.addfile(info, BytesIO(content))
+    published(monkeypatch, tmp_path, "facades", server.file(archive.getvalue(), "ok", name="f.tar.gz", hashed=False))
+    found = data.load("facades", size=16)
+    assert found.paired and found.name == "facades"
+    assert colours(found.a) == [20, 21, 22, 23] and colours(found.b) == [200, 199, 198, 197]
+    assert len(data.load("facades", "test", 16)) == 2 and len(data.load("facades", "all", 16)) == 7
+
+
+def test_a_page_about_a_quota_is_not_taken_for_the_archive(server, monkeypatch, tmp_path):
+    file = server.file(zipped(UNPAIRED), "html", "cut", name="selfie2anime.zip", hashed=False)
+    published(monkeypatch, tmp_path, "selfie2anime", replace(file, bytes=None))
+    with pytest.raises(DataError, match=r"sent a web page instead of the file(.|\n)*hung up|cut after"):
+        data.load("selfie2anime")
+    assert not (tmp_path / "selfie2anime" / "selfie2anime.zip").exists()
+
+
+def test_a_damaged_first_download_does_not_decide_which_file_is_right(server, monkeypatch, tmp_path):
+    good = zipped(UNPAIRED)
+    file = server.file(good[:-30], "ok", name="selfie2anime.zip", hashed=False)
+    published(monkeypatch, tmp_path, "selfie2anime", replace(file, bytes=None))
+    with pytest.raises(DataError, match=r"is damaged(.|\n)*Delete it, then `ganlab data get selfie2anime`"):
+        data.load("selfie2anime", size=8)
+    (tmp_path / "selfie2anime" / "selfie2anime.zip").unlink()
+    server.contents["selfie2anime.zip"] = good
+    assert len(data.load("selfie2anime", size=8)) == 4
