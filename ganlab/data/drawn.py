@@ -61,6 +61,11 @@ class Canvas:
         h = self.pixel / 2
         return ((t + h).clamp_max(high) - (t - h).clamp_min(low)).clamp_min(0) / self.pixel
 
+    def rect(self, u: Tensor, a: Tensor | float, b: Tensor | float, v: Tensor, start: Tensor | float,
+             end: Tensor | float) -> Tensor:
+        """How much of each pixel lies where a < u < b and start < v < end."""
+        return self.between(u, a, b) * self.between(v, start, end)
+
     def line(self, distance: Tensor, width: Tensor | float) -> Tensor:
         """A line of this width where the distance is 0."""
         return self.between(distance, -width / 2, width / 2)
@@ -94,19 +99,20 @@ class Dice:
         """One of these values, each as likely."""
         return torch.tensor(values)[torch.randint(len(values), (self.n, 1, 1, 1), generator=self.rng)]
 
-    def colour(self, *hexes: str, spread: float = 0.03) -> Tensor:
+    def colour(self, hexes: str, spread: float = 0.03) -> Tensor:
         """One of these colours, each as likely, and a little of another hue and brightness."""
-        some = palette(*hexes)[torch.randint(len(hexes), (self.n,), generator=self.rng)][..., None, None]
+        colours = palette(hexes)
+        some = colours[torch.randint(len(colours), (self.n,), generator=self.rng)]
         return (some * (1 + self.between(-spread, spread)) + self.between(-spread, spread, 3)).clamp(0, 1)
 
 
-def palette(*hexes: str) -> Tensor:
-    """Colours as k x 3 from 0 to 1."""
-    return torch.tensor([[int(h[i:i + 2], 16) / 255 for i in (0, 2, 4)] for h in hexes])
+def palette(hexes: str) -> Tensor:
+    """Colours in hexadecimal, between spaces, as k x 3 x 1 x 1 from 0 to 1."""
+    return torch.tensor([list(bytes.fromhex(h)) for h in hexes.split()])[..., None, None] / 255
 
 
 def rgb(hexed: str) -> Tensor:
-    return palette(hexed)[..., None, None]
+    return palette(hexed)[0]
 
 
 def ellipse(x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
@@ -132,215 +138,210 @@ def render(draw: Callable[[Canvas, Scene], None], scene: dict[str, Tensor], size
 # ---- house fronts ---------------------------------------------------------------------------------------------------
 
 # Five styles: a gabled house by a canal, a boulevard's apartments, a villa by the sea, a terrace, a modern block. Each
-# has its own plan, and the plan tells its materials and colours, so that they can be learned from the label map.
-WALLS = palette("a5523e", "8c4637", "b56a4c", "e3d3b0", "d9c7a8", "e8dcc3", "e9b26b", "e7a58c", "f0cf83",
-                "b79a6c", "a88b66", "9c8460", "ece9e2", "dfe4e2", "efe3d3")
-TRIMS = palette("f2ece0", "f2ece0", "e9e2d2", "f3ead6", "efe6d2", "f4eddd", "f7ecd8", "f5e6d6", "f7efd9",
-                "f4f1ea", "efece6", "f4f1ea", "c9cdd0", "b9c2c6", "d8d2c8")
-ROOFS = palette("7d3b2c", "6b3a33", "87432f", "76828f", "6a7683", "808a93", "c8623c", "bb5637", "d0764a",
-                "5c6066", "5c6066", "5c6066", "8d9499", "8d9499", "8d9499")
-DOORS = palette("23513f", "1f3f5c", "5b2a2a", "2c4a3a", "4a3526", "26364f", "3f7f77", "3c6e9a", "7b4a2a",
-                "8c1f2b", "1d2c4d", "20201f", "d9822b", "e0b02f", "3a8fb0")
+# has a plan of its own, and the plan tells materials and colours, so that they can be learned from the label map:
+# one row of colours a style, one colour for each remainder of the number of columns by three.
+WALLS = palette("a5523e 8c4637 b56a4c e3d3b0 d9c7a8 e8dcc3 e9b26b e7a58c f0cf83 "
+                "b79a6c a88b66 9c8460 ece9e2 dfe4e2 efe3d3")
+TRIMS = palette("f2ece0 f2ece0 e9e2d2 f3ead6 efe6d2 f4eddd f7ecd8 f5e6d6 f7efd9 "
+                "f4f1ea efece6 f4f1ea c9cdd0 b9c2c6 d8d2c8")
+ROOFS = palette("7d3b2c 6b3a33 87432f 76828f 6a7683 808a93 c8623c bb5637 d0764a "
+                "5c6066 5c6066 5c6066 8d9499 8d9499 8d9499")
+DOORS = palette("23513f 1f3f5c 5b2a2a 2c4a3a 4a3526 26364f 3f7f77 3c6e9a 7b4a2a "
+                "8c1f2b 1d2c4d 20201f d9822b e0b02f 3a8fb0")
 
 
 def _front_scene(n: int, seed: int) -> dict[str, Tensor]:
     d = Dice(n, seed)
     style = d.choice(0, 1, 2, 3, 4).long()
 
-    def by(low: tuple[int, ...], high: tuple[int, ...]) -> Tensor:
-        low_, high_ = torch.tensor(low)[style], torch.tensor(high)[style]
-        return (low_ + (high_ + 1 - low_) * d.between(0, 0.9999)).floor()
+    def by(*values: float) -> Tensor:
+        return torch.tensor(values)[style]
 
-    columns, floors = by((2, 3, 2, 3, 2), (3, 5, 4, 4, 3)), by((2, 3, 1, 2, 2), (3, 4, 3, 3, 4))
-    roof = torch.tensor((0.20, 0.13, 0.09, 0.035, 0.03))[style] * d.between(0.85, 1.15)
-    room = (0.92 - 0.06 - roof) * d.between(0.86, 1.0)
-    width = (torch.tensor((0.24, 0.16, 0.20, 0.18, 0.27))[style] * columns * d.between(0.9, 1.1)).clamp(0.44, 0.80)
-    return {"style": style, "columns": columns, "floors": floors, "roof": roof, "width": width,
-            "storey": (room / (floors + 1.2)).clamp_max(0.23), "centre": 0.5 + d.between(-0.06, 0.06),
-            "door": (columns * d.between(0, 0.9999)).floor(), "middle": d.choice(0, 1, 1), "shop": d.choice(0, 0, 1),
-            "balcony": d.choice(0, 1, 2, 3, 4), "gable": d.choice(0, 1, 2), "shutters": d.choice(0, 1),
-            "tree": d.choice(0, 0, 1, 2, 3), "crown": d.between(0.08, 0.12), "sun": d.between(0.8, 1.25),
+    def count(low: Tensor, high: Tensor) -> Tensor:
+        return (low + (high + 1 - low) * d.between(0, 0.9999)).floor()
+
+    columns, floors = count(by(2, 3, 2, 3, 2), by(3, 5, 4, 4, 3)), count(by(2, 3, 1, 2, 2), by(3, 4, 3, 3, 4))
+    roof = by(0.20, 0.15, 0.09, 0.035, 0.03) * d.between(0.85, 1.15)
+    storey = ((0.86 - roof - by(0.03, 0.03, 0.03, 0.04, 0)) * d.between(0.86, 1) / (floors + 1.2)).clamp_max(0.23)
+    width = (by(0.21, 0.16, 0.20, 0.18, 0.27) * columns * d.between(0.9, 1.1)).clamp(0.42, 0.80)
+    return {"style": style, "columns": columns, "floors": floors, "roof": roof, "width": width, "storey": storey,
+            "centre": 0.5 + d.between(-0.06, 0.06), "shop": d.choice(0, 1), "balcony": d.choice(0, 1, 2, 3, 4),
+            "door": torch.where(d.choice(0, 1) > 0, columns / 2, columns * d.between(0, 0.9999)).floor(),
+            "gable": d.choice(0, 1, 2), "shutters": d.choice(0, 1), "chimney": d.between(-0.8, 0.8),
+            "tree": d.choice(0, 1, 2, 3), "crown": d.between(0.08, 0.12), "sun": d.between(0.8, 1.25),
             "tint": d.between(-0.03, 0.03, 3) + d.between(-0.05, 0.05), "haze": d.between(0, 1),
             "cloud": torch.cat([d.between(0, 1, 3), d.between(0.02, 0.4, 3)], 1)}
 
 
 def _front(c: Canvas, s: Scene) -> None:
-    x, y = c.x, c.y
-    tile = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    x, y, rect = c.x, c.y, c.rect
+    noise = torch.rand(64, 64, generator=torch.Generator().manual_seed(0)) - 0.5
 
     def q(v: Tensor | float) -> Tensor:
-        """Snapped to the pixels, so that no pixel of a label map is of two classes; at least one pixel."""
+        """Snapped to the pixels, and at least one, so that few pixels of a label map are of two classes."""
         return (torch.as_tensor(v) * c.size).round().clamp_min(1) / c.size
 
     def by(*values: float) -> Tensor:
         return torch.tensor(values)[s.style]
 
     def colour(table: Tensor) -> Tensor:
-        return (table[(s.style * 3 + s.columns.long() % 3).flatten()][..., None, None] + 0.5 * s.tint).clamp(0, 1)
+        return (table[(s.style * 3 + s.columns.long() % 3).flatten()] + 0.5 * s.tint).clamp(0, 1)
 
     wall, trim, roof, paint = colour(WALLS), colour(TRIMS), colour(ROOFS), colour(DOORS)
-    base, storey, pitch = q(0.92), q(s.storey), q(s.width / s.columns)
-    pier = q(0.22 * pitch)
+    canal, boulevard, villa, terrace, modern = ((s.style == i).float() for i in range(5))
+    base, storey, pitch, height = q(0.92), q(s.storey), q(s.width / s.columns), q(s.roof)
+    pier, band, over = q(0.22 * pitch), q(by(0.018, 0.026, 0.016, 0.03, 0.022)), q(by(0.012, 0.012, 0.03, 0.001, 0.012))
     left = q(s.centre - s.columns * pitch / 2 - pier)
     right = left + s.columns * pitch + 2 * pier
     first = base - q(1.2 * storey)
     eaves = first - s.floors * storey
-    half, middle, band = (right - left) / 2, (left + right) / 2, q(by(0.018, 0.026, 0.016, 0.03, 0.022))
-    across, sun = c.between(x, left, right), s.sun
+    half, middle = (right - left) / 2, (left + right) / 2
+    across, pitched, drop = c.between(x, left, right), boulevard + villa, 0.03 * s.sun
 
-    # sky, ground
-    sky = torch.lerp(rgb("5f9fdd"), rgb("f3e3cf"), (y / 0.95) ** (1.4 - 0.6 * s.haze)) + 0.5 * s.tint
+    def below(edge: Tensor, reach: Tensor | float) -> Tensor:
+        """A shadow that fades under an edge; distances below it."""
+        return (edge > 0) * (1 - edge / reach).clamp(0, 1) ** 0.6
+
+    # sky and ground
+    sky = torch.lerp(rgb("5f9fdd"), rgb("f3e3cf"), (y / 0.95) ** (1.5 - 0.7 * s.haze)) + 0.5 * s.tint
     c.paint(torch.ones_like(x * y), sky, "sky")
     for i in range(3):
         u, v = x - s.cloud[:, i:i + 1], y - s.cloud[:, i + 3:i + 4]
-        puff = (ellipse(u, v, 0.16, 0.03).minimum(ellipse(u + 0.04, v + 0.02, 0.06, 0.04))
-                .minimum(ellipse(u - 0.05, v + 0.015, 0.05, 0.035)))
-        c.paint(0.5 * c.inside(puff, 0.03), rgb("ffffff"))
-    c.paint(c.between(y, base, 2) * torch.ones_like(x),
-            torch.lerp(rgb("a29c94"), rgb("6f6b69"), (y - base) / 0.08) + 0.3 * s.tint, "ground")
-    slab = (x - 0.5) / (0.6 + 4 * (y - base)) % 0.16
-    c.shade(c.between(y, base, 2) * c.line(slab - 0.08, 0.008), 0.85)
-    c.shade(c.between(y, base + 0.045, base + 0.055) * torch.ones_like(x), 0.8)
+        puff = ellipse(u, v, 0.16, 0.03).minimum(ellipse(u + 0.04, v + 0.02, 0.06, 0.04))
+        c.paint(0.5 * c.inside(puff.minimum(ellipse(u - 0.05, v + 0.015, 0.05, 0.035)), 0.03), rgb("ffffff"))
+    ground = c.between(y, base, 2) + 0 * x
+    c.paint(ground, torch.lerp(rgb("b0a99f"), rgb("77726f"), (y - base) / 0.08) + 0.3 * s.tint, "ground")
+    c.shade(ground * c.line((x - 0.5) / (0.6 + 4 * (y - base)) % 0.16 - 0.08, 0.008), 0.85)
+    c.shade(ground * c.between(y, base + 0.045, base + 0.055), 0.8)
+    c.shade(ground * c.between(x - 0.4 * (y - base), left, right + 0.02) * below(y - base, 0.06), 0.6)
 
     # roof
-    over, slope = q(by(0.012, 0.012, 0.03, 0.001, 0.012)), by(0.0, 0.3, 1.2, 0.0, 0.0)
     t = (x - middle).abs()
-    gabled, height = by(1, 0, 0, 0, 0), q(s.roof)
     h = t / half
-    steps = (h * 5).ceil() / 5
-    profile = torch.where(s.gable == 0, 1 - h, torch.where(
-        s.gable == 1, 1.2 - steps, (1 - h * h).clamp_min(0) ** 0.7)).clamp(0, 1)
-    top = torch.where(gabled > 0, eaves - (0.04 + s.roof * profile), eaves - height)
-    pitched = by(0, 1, 1, 0, 0)
-    plane = pitched * c.inside(t - (half + over - slope * (eaves - y))) * c.between(y, eaves - height, eaves)
-    c.paint(plane, roof * (0.85 + 1.8 * (eaves - y)), "roof")
-    rows = (eaves - y) / (1 / 40)
-    c.shade(plane * by(0, 0, 1, 0, 0) * c.between(rows % 1 / 40, 0, 0.008), 0.72)
-    scallop = (x + (rows.floor() % 2) / 80) % (1 / 40)
-    c.shade(plane * by(0, 0, 1, 0, 0) * c.between(scallop, 0, 0.007), 0.8)
-    c.shade(plane * by(0, 1, 0, 0, 0) * c.between((x - left) % (1 / 24), 0, 0.005), 0.82)
-    chimney = pitched * c.between(x, left + q(0.2 * half), left + q(0.2 * half) + q(0.05)) * c.between(
-        y, eaves - height - q(0.045), eaves - q(height * 0.6))
-    c.paint(chimney, wall * 0.9, "wall")
+    gable = torch.where(s.gable == 0, 1 - h, torch.where(s.gable == 1, 1.2 - (h * 5).ceil() / 5,
+                                                         (1 - h * h).clamp_min(0) ** 0.7)).clamp(0, 1)
+    top = eaves - torch.where(canal > 0, 0.04 + s.roof * gable, torch.where(pitched > 0, 0.0, height))
+    stack = q(middle + s.chimney * half * 0.8)
+    chimney = (1 - modern) * c.between(x, stack, stack + q(0.05))
+    c.paint(chimney * c.between(y, eaves - height - q(0.04), eaves), wall * (1 - 2.5 * (x - stack)), "wall")
+    c.paint(chimney * c.between(y, eaves - height - q(0.04), eaves - height - q(0.04) + 0.014), trim * 0.9)
+    slope = c.inside(t - half - over + by(0, 0.3, 1.2, 0, 0) * (eaves - y))
+    plane = pitched * slope * c.between(y, eaves - height, eaves)
+    c.paint(plane, roof * (0.85 + 1.6 * (eaves - y)) * (1.08 - 0.16 * (x - left) / (2 * half)), "roof")
+    rows = (eaves - y) * 40
+    tiles = c.between(rows % 1 / 40, 0, 0.008).maximum(c.between((x + rows.floor() % 2 / 80) % (1 / 40), 0, 0.007))
+    c.shade(plane * (villa * tiles).maximum(boulevard * c.between((x - left) % (1 / 24), 0, 0.006)), 0.75)
 
     # wall
-    body = across * c.between(y, torch.where(gabled > 0, top, eaves), base)
+    body = across * c.between(y, torch.where(canal > 0, top, eaves), base)
     row = (y * 32).floor()
-    stagger = x + (row % 2) / 32
-    brick = (stagger * 16).floor()
-    tone = tile[row.long() % 64, brick.long() % 64] - 0.5
-    rough = F.interpolate(tile[None, None], (c.x.shape[-1],) * 2, mode="bicubic") - 0.5
-    bricks, plaster, stone = by(1, 0, 0, 1, 0), by(0, 0.5, 1, 0, 0.6), by(0, 1, 0, 0, 0)
-    c.paint(body, wall * (1 + 0.22 * bricks * tone + 0.10 * plaster * rough), "wall")
+    stagger = x + row % 2 / 32
+    brick = noise[row.long() % 64, (stagger * 16).floor().long() % 64]
+    rough = F.interpolate(noise[None, None], c.rgb.shape[-2:], mode="bicubic")
+    stucco = terrace * (y > first)
+    bricks = canal + terrace - stucco
+    c.paint(body, torch.lerp(wall, trim * 0.96, stucco) * (1 + 0.2 * bricks * brick + 0.08 * (1 - bricks) * rough),
+            "wall")
     joints = c.between(y % (1 / 32), 0, 1 / 128).maximum(c.between(stagger % (1 / 16), 0, 1 / 128))
-    c.paint(body * bricks * 0.35 * joints, trim)
+    c.paint(body * bricks * 0.25 * joints, trim)
     courses = c.between((y - eaves) % (storey / 3), 0, 1 / 128)
-    c.shade(body * stone * courses * torch.where(y > first, 1.0, 0.4), 0.8)
-    c.shade(body, 1.06 - 0.12 * (x - left) / (right - left) - 0.1 * ((y - base) / 0.1 + 1).clamp(0, 1))
+    c.shade(body * courses * (boulevard * torch.where(y > first, 1.0, 0.4)).maximum(stucco), 0.8)
+    c.shade(body, 1.06 - 0.12 * (x - left) / (2 * half) - 0.1 * ((y - base) / 0.1 + 1).clamp(0, 1))
 
-    # cornices
-    def ledge(cover: Tensor, y0: Tensor, y1: Tensor) -> None:
-        c.paint(cover * c.between(y, y0, y1), trim * (1.08 - 0.25 * (y - y0) / (y1 - y0)), "cornice")
-        drop = 0.035 * sun
-        c.shade(cover * c.between(x, left, right) * c.between(y, y1, y1 + drop)
-                * (1 - (y - y1) / drop).clamp(0, 1) ** 0.5, 0.62)
+    def ledge(cover: Tensor, start: Tensor, end: Tensor) -> None:
+        c.paint(cover * c.between(y, start, end), trim * (1.08 - 0.25 * (y - start) / (end - start)), "cornice")
+        c.shade((cover * body).minimum(across) * below(y - end, drop), 0.6)
 
-    wide = c.between(x, left - over, right + over)
-    coping = gabled * across * c.between(y, top, top + band)
-    c.paint(coping, trim, "cornice")
-    c.shade(gabled * across * c.between(y, top + band, top + band + 0.02) , 0.75)
-    ledge(wide * (1 - gabled), eaves - torch.where(pitched > 0, 0.0, height), eaves + band)
-    ledge(across * by(0, 1, 0, 1, 0), first - band, first)
+    ledge(canal * across, top, top + band)
+    ledge((1 - canal) * c.between(x, left - over, right + over), torch.where(pitched > 0, eaves, top), eaves + band)
+    ledge((boulevard + terrace) * across, first - band, first)
 
-    # windows, floor by floor
+    def window(cover: Tensor, u: Tensor, v: Tensor, a: Tensor, b: Tensor, head: Tensor, foot: Tensor) -> None:
+        """In every cell where u runs from a to b and v from head to foot: lintel, sill, glass, curtains, frame."""
+        p, t = (u - a) / (b - a), (v - head) / (foot - head)
+        c.paint(cover * (1 - villa - modern) * rect(u, a - 0.014, b + 0.014, v, head - 0.02, head), trim)
+        c.paint(cover * rect(u, a - 0.016, b + 0.016, v, foot, foot + 0.016), trim)
+        c.shade(cover * c.between(u, a - 0.01, b + 0.02) * below(v - foot - 0.016, drop), 0.75)
+        pane = cover * rect(u, a, b, v, head, foot)
+        look = torch.lerp(rgb("9fc4e0"), rgb("2b3f55"), (0.2 + 0.75 * t).clamp(0, 1))
+        c.paint(pane, torch.lerp(look, rgb("cfe3ee"), 0.45 * c.inside(((p + 0.6 * t - 0.55).abs() - 0.16) * (b - a))),
+                "window")
+        c.paint(pane * by(0.6, 0.5, 0.35, 0.6, 0) * c.inside(0.28 - (p - 0.5).abs() + 0.1 * t, 0.05), rgb("f1ead9"))
+        frame = 1 - rect(u, a + 0.009, b - 0.009, v, head + 0.009, foot - 0.009)
+        cross = c.line(u - (a + b) / 2, 0.008).maximum((1 - modern) * c.line((t - 0.36) * (foot - head), 0.008))
+        c.paint(pane * frame.maximum(cross), torch.lerp(rgb("f6f2e8"), rgb("3c4146"), modern))
+        c.shade(pane * below(v - head, drop).maximum(below(u - a, drop / 2)), 0.55)
+
+    # floors: u and v run over the cell of each column and storey
     u = x - left - pier
-    column = (u / pitch).floor()
-    u = u - column * pitch
+    column, level = (u / pitch).floor(), ((first - y) / storey).floor().clamp_min(-1)
+    u, v = u - column * pitch, torch.where(y < first, (y - eaves) % storey, y - first)
     within = ((column >= 0) & (column < s.columns)).float()
-    gap = q(by(0.27, 0.28, 0.30, 0.27, 0.16) * pitch)
-    glass = rgb("cfe3ee")
-
-    def window(cover: Tensor, u: Tensor, v: Tensor, a: Tensor, b: Tensor, top: Tensor, low: Tensor,
-               bars: Tensor) -> None:
-        w, h = b - a, low - top
-        c.paint(cover * c.between(u, a - 0.014, b + 0.014) * c.between(v, top - 0.02, top) * by(1, 1, 0, 1, 0), trim)
-        c.paint(cover * c.between(u, a - 0.016, b + 0.016) * c.between(v, low, low + 0.016), trim)
-        c.shade(cover * c.between(u, a, b + 0.02) * c.between(v, low + 0.016, low + 0.04), 0.78)
-        pane = cover * c.between(u, a, b) * c.between(v, top, low)
-        s_, t_ = (u - a) / w, (v - top) / h
-        look = torch.lerp(rgb("a9cbe4"), rgb("34495e"), (0.15 + 0.75 * t_).clamp(0, 1))
-        look = torch.lerp(look, glass, 0.45 * ((s_ + 0.6 * t_ - 0.55).abs() < 0.16).float())
-        c.paint(pane, look, "window")
-        c.paint(pane * by(0.7, 0.7, 0.4, 0.7, 0)
-                * c.inside((0.5 - (s_ - 0.5).abs()) - 0.22 + 0.1 * t_, 0.05) * (t_ < 0.9), rgb("f1ead9"))
-        frame = 1 - c.between(u, a + 0.009, b - 0.009) * c.between(v, top + 0.009, low - 0.009)
-        frame = frame.maximum(c.line(u - (a + b) / 2, 0.008)).maximum(bars * c.line(v - top - 0.36 * h, 0.008))
-        c.paint(pane * frame, torch.where(s.style == 4, rgb("3c4146"), rgb("f6f2e8")))
-        c.shade(pane * (1 - (v - top) / (0.03 * sun)).clamp(0, 1), 0.55)
-        c.shade(pane * (1 - (u - a) / (0.015 * sun)).clamp(0, 1), 0.7)
-
-    v = y - eaves - band
-    v = torch.where(y < first, (y - eaves) % storey, y - first)
-    level = ((first - y) / storey).floor()
-    upper = within * c.between(y, eaves + 0.5 * c.pixel, first)
-    head, foot = q(by(0.24, 0.2, 0.26, 0.24, 0.22) * storey), q(by(0.84, 0.92, 0.82, 0.86, 0.8) * storey)
+    upper, ground = within * c.between(y, eaves + band, first), within * c.between(y, first, base)
+    gap, head, foot = (q(by(*values) * size) for values, size in (
+        ((0.27, 0.28, 0.30, 0.27, 0.16), pitch), ((0.24, 0.22, 0.26, 0.24, 0.24), storey),
+        ((0.84, 0.92, 0.84, 0.86, 0.8), storey)))
+    window(upper, u, v, gap, pitch - gap, head, foot)
+    attic = q(0.07)
+    c.paint(boulevard * within * rect(u, gap - 0.012, pitch - gap + 0.012, y, eaves - 0.78 * height, eaves), trim)
+    window(boulevard * within, u, y, gap, pitch - gap, eaves - q(0.6 * height), eaves)
+    window(canal, x - q(middle - attic / 2), y, 0 * attic, attic, eaves - q(0.075), eaves)
     shut = q(0.17 * pitch)
-    shutters = upper * torch.where(s.style == 2, 1.0, torch.where(s.style == 0, s.shutters, 0.0))
-    window(upper, u, v, gap, pitch - gap, head, foot, by(1, 1, 1, 1, 0))
     for a in (gap - shut, pitch - gap):
-        flap = shutters * c.between(u, a, a + shut) * c.between(v, head, foot)
+        flap = upper * villa.maximum(canal * s.shutters) * rect(u, a, a + shut, v, head, foot)
         c.paint(flap, paint * (1.05 + 0.25 * ((v - head) % (1 / 64) * 64 - 0.5)), "shutter")
 
-    # balconies
-    central = (column == (s.columns / 2).floor()).float()
-    chosen = torch.where(s.balcony == 1, 1.0, torch.where(s.balcony == 2, central, torch.where(
-        s.balcony == 3, (level % 2 == 0).float(), (level == 0).float()))) * (s.balcony > 0) * by(0, 1, 1, 0, 1)
-    rail = q(0.32 * storey)
-    front = upper * chosen * c.between(u, gap - q(0.12 * pitch), pitch - gap + q(0.12 * pitch))
-    c.shade(front * c.between(v, 0, 0.03 * sun) * (1 - v / (0.05 * sun)), 0.6)
-    metal = torch.where(s.style == 4, rgb("8fa3ad"), rgb("2b2f36"))
-    c.paint(front * c.between(v, storey - rail, storey), rgb("555a60") + 0 * metal, "balcony")
-    c.paint(front * c.between(v, storey - rail, storey),
-            torch.lerp(wall * 0.62, rgb("3a4654"), c.between(u, gap, pitch - gap)))
-    bars = c.between((u - pitch / 2) % (1 / 40), 0, 0.009).maximum(c.between(v, storey - rail, storey - rail + 0.01))
-    c.paint(front * c.between(v, storey - rail, storey) * bars, metal)
-    c.paint(front * c.between(v, storey - 0.014, storey), trim * 0.95)
-
     # ground floor: a door, and windows or shops
-    at = torch.where(s.middle > 0, (s.columns / 2).floor(), s.door)
-    shop = s.shop * by(1, 1, 0, 0, 1)
-    low = within * c.between(y, first, base)
-    entrance, rest = low * (column == at), low * (column != at)
     tall = base - first
-    window(rest * (1 - shop), u, v, gap, pitch - gap, q(0.28 * tall), q(0.78 * tall), by(1, 1, 1, 1, 0))
-    side = q(0.08 * pitch)
-    window(rest * shop, u, v, side, pitch - side, q(0.4 * tall), q(0.85 * tall), by(0, 0, 0, 0, 0))
-    awning = rest * shop * c.between(v, q(0.14 * tall), q(0.42 * tall))
-    stripes = ((u / pitch * 6).floor() % 2)
-    c.paint(awning, torch.lerp(paint, rgb("f5efe2"), stripes) * (0.9 + 0.35 * (v / tall)), "shop")
-    c.shade(rest * shop * c.between(v, q(0.42 * tall), q(0.42 * tall) + 0.03 * sun), 0.6)
-    a = q(0.3 * pitch)
-    door = entrance * c.between(u, a, pitch - a) * c.between(v, q(0.24 * tall), tall)
-    c.paint(entrance * c.between(u, a - 0.016, pitch - a + 0.016) * c.between(v, q(0.24 * tall) - 0.02, tall), trim)
-    c.paint(door, paint * (1 - 0.2 * v / tall), "door")
-    fan = c.between(v, q(0.24 * tall), q(0.24 * tall) + 0.14 * tall)
-    c.paint(door * fan * c.between(u, a + 0.008, pitch - a - 0.008), rgb("8fb0c4"))
-    c.shade(door * (1 - (v - q(0.24 * tall)) / (0.03 * sun)).clamp(0, 1), 0.6)
-    c.paint(door * c.inside(ellipse(u - pitch + a + 0.016, v - 0.68 * tall, 0.006, 0.006)), rgb("f0d58a"))
-    c.paint(entrance * c.between(u, a - 0.02, pitch - a + 0.02) * c.between(v, tall - 0.012, tall), rgb("d8d2c6"))
+    entrance = ground * (column == s.door)
+    rest, shop = ground - entrance, s.shop * (canal + boulevard + modern)
+    window(rest * (1 - shop), u, v, gap, pitch - gap, q(0.28 * tall), q(0.78 * tall))
+    side, low, a, lintel = q(0.08 * pitch), q(0.42 * tall), q(0.3 * pitch), q(0.24 * tall)
+    window(rest * shop, u, v, side, pitch - side, low, q(0.86 * tall))
+    awning = rest * shop * c.between(v, q(0.14 * tall), low)
+    c.paint(awning, torch.lerp(paint, rgb("f5efe2"), (u / pitch * 6).floor() % 2) * (0.8 + 0.9 * v / tall), "shop")
+    c.shade(rest * shop * below(v - low, 2 * drop), 0.55)
+    spring = lintel + (pitch / 2 - a)
+    arch = torch.where((canal + villa > 0) & (v < spring), ((u - pitch / 2).square() + (v - spring).square()).sqrt()
+                       - pitch / 2 + a, -1.0)
+    c.paint(entrance * c.inside(arch - 0.016) * rect(u, a - 0.016, pitch - a + 0.016, v, lintel - 0.016, tall), trim)
+    door = entrance * c.inside(arch) * rect(u, a, pitch - a, v, lintel, tall)
+    c.paint(door, paint * (1.05 - 0.25 * v / tall), "door")
+    light = c.inside(arch + 0.01) * rect(u, a + 0.01, pitch - a - 0.01, v, lintel + 0.01, 0.42 * tall)
+    c.paint(door * light, rgb("8fb0c4"))
+    c.shade(door * c.line(u - pitch / 2, 0.006) * (v > 0.44 * tall), 0.6)
+    c.shade(door * below(v - lintel, drop), 0.6)
+    c.paint(door * c.inside(ellipse(u - pitch + a + 0.018, v - 0.7 * tall, 0.006, 0.006)), rgb("f0d58a"))
+    c.paint(entrance * rect(u, a - 0.02, pitch - a + 0.02, v, tall - 0.014, tall), rgb("d8d2c6"))
+
+    # balconies
+    def balconies(level: Tensor) -> Tensor:
+        some = torch.where(s.balcony == 2, column == (s.columns / 2).floor(), torch.where(
+            s.balcony == 3, level % 2 == 0, torch.where(s.balcony == 4, level == s.floors - 1, s.balcony > 0)))
+        return some * (level >= 0) * (level < s.floors) * within * (1 - canal - terrace)
+
+    rail, reach = storey - q(0.32 * storey), torch.where((boulevard > 0) & (s.balcony > 2), -gap, -q(0.12 * pitch))
+    span = c.between(u, gap + reach, pitch - gap - reach)
+    c.shade(balconies(level + 1) * span * below(v, 2 * drop), 0.6)
+    front = balconies(level) * span * c.between(v, rail, storey)
+    c.paint(front, torch.lerp(wall * 0.62, rgb("3a4654"), c.between(u, gap, pitch - gap)), "balcony")
+    bars = c.between((u - pitch / 2) % (1 / 40), 0, 0.009).maximum(c.between(v, rail, rail + 0.01))
+    c.paint(front * bars, torch.lerp(rgb("2b2f36"), rgb("8fa3ad"), modern))
+    c.paint(front * c.between(v, storey - 0.014, storey), trim * 0.95)
+    bloom = noise[(y * 64).long() % 64, (x * 64).long() % 64]
+    c.paint(front * villa * c.between(v, rail, rail + 0.03) * (bloom > -0.3),
+            torch.where(bloom > 0.15, rgb("d8365f"), torch.where(bloom > 0, rgb("f08fa8"), rgb("4f7f3a"))))
 
     # trees
     for where, sign in ((1, -1.0), (2, 1.0)):
         there = ((s.tree == where) | (s.tree == 3)).float()
-        cx = middle + sign * (half + 0.5 * s.crown)
         slim = by(1, 1, 0.5, 1, 1)
-        u, v = x - cx, y - 0.62
+        u, v = x - middle - sign * (half + 0.5 * s.crown), y - 0.64
+        c.paint(there * rect(u, -0.012, 0.012, v, 0, base - 0.62), rgb("5a4332") * (1 - 12 * u), "tree")
         r = s.crown * (1 + 0.08 * (7 * torch.atan2(v, u)).sin())
-        crown = ellipse(u, v, r * slim, r * (1 + (1 - slim)))
-        trunk = there * c.between(u, -0.012, 0.012) * c.between(y, 0.62, base + 0.02)
-        c.paint(trunk, rgb("5a4332"), "tree")
-        light = (0.55 - 2.5 * (u + 1.2 * v) + 0.5 * rough).clamp(0, 1)
-        c.paint(there * c.inside(crown), torch.lerp(rgb("27502f"), rgb("83a94f"), light), "tree")
+        light = (0.55 - (u + 1.2 * v) / (4 * s.crown) + 0.6 * rough).clamp(0, 1)
+        c.paint(there * c.inside(ellipse(u, v, r * slim, r * (2 - slim))),
+                torch.lerp(rgb("27502f"), rgb("8fb455"), light), "tree")
 
 
 # ---- fruit ----------------------------------------------------------------------------------------------------------
@@ -354,8 +355,8 @@ def _fruit_scene(n: int, seed: int) -> dict[str, Tensor]:
     x[:, :1] = torch.where(count == 1, d.between(0.35, 0.65), x[:, :1])
     return {"count": count, "r": r, "x": x, "y": y, "turn": d.between(-0.5, 0.5, 3), "leaf": d.between(-1, 1, 3),
             "ripe": d.between(0, 1, 3), "seed": d.between(0, 6, 3), "light": d.choice(-1, 1) * d.between(0.35, 0.75),
-            "table": d.colour("b98a5e", "8f6b4a", "d8d3cb", "6f8f9c", "c9a27a", "a7b29a", "59616b"),
-            "back": d.colour("e9e1d2", "b7c7cf", "8a9a8e", "d9c3b0", "5d6a78", "cfd6c4", "efe7da"),
+            "table": d.colour("b98a5e 8f6b4a d8d3cb 6f8f9c c9a27a a7b29a 59616b"),
+            "back": d.colour("e9e1d2 b7c7cf 8a9a8e d9c3b0 5d6a78 cfd6c4 efe7da"),
             "edge": d.between(0.46, 0.58), "bright": d.between(0.88, 1.08)}
 
 
@@ -429,12 +430,11 @@ def _still_life(c: Canvas, s: Scene, apples: bool) -> None:
 def _face_scene(n: int, seed: int) -> dict[str, Tensor]:
     d = Dice(n, seed)
     return {"pose": d.between(-1, 1), "tilt": d.between(-0.18, 0.18), "smile": d.between(-1, 1),
-            "hair": d.colour("1f1a1a", "4a2f22", "7a4a2b", "c99a52", "e6cf93", "a3402a", "9a9a9e", "2f4f8f", "8e4f9e",
-                             "d4708f", "3f8f7f", spread=0.05),
-            "skin": d.colour("f6d7c3", "eabf9f", "d9a47c", "b77b52", "8a5636", spread=0.03),
-            "iris": d.colour("4a78b5", "4f8a4f", "6b4526", "7a6a3a", "5f6f7a"),
-            "dress": d.colour("3a4f7a", "8a2f3f", "2f5f4f", "d9c9a9", "4a4a52", "c77a3a", "7a5a8f"),
-            "back": d.colour("cfd8dc", "e7d3c0", "a9bfae", "d7b8b8", "8fa6bf", "e5dfb9", "6f7f8f"),
+            "hair": d.colour("1f1a1a 4a2f22 7a4a2b c99a52 e6cf93 a3402a 9a9a9e 2f4f8f 8e4f9e d4708f 3f8f7f", 0.05),
+            "skin": d.colour("f6d7c3 eabf9f d9a47c b77b52 8a5636", spread=0.03),
+            "iris": d.colour("4a78b5 4f8a4f 6b4526 7a6a3a 5f6f7a"),
+            "dress": d.colour("3a4f7a 8a2f3f 2f5f4f d9c9a9 4a4a52 c77a3a 7a5a8f"),
+            "back": d.colour("cfd8dc e7d3c0 a9bfae d7b8b8 8fa6bf e5dfb9 6f7f8f"),
             "length": d.between(0, 1), "part": d.choice(-1, 0, 1), "x": d.between(-0.03, 0.03),
             "y": d.between(-0.02, 0.02), "zoom": d.between(0.94, 1.06)}
 

@@ -1,0 +1,147 @@
+"""Networks that read out of a drawn picture what the generator of `ganlab.data.drawn` put into it.
+
+Trained on real images, they measure translations: whether a house can be turned back into its label map, and whether
+who is shown has stayed the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganlab.data.domains import Domains
+from ganlab.data.images import Batches, Images
+from ganlab.errors import GanlabError
+
+
+def fit(network: nn.Module, data: Images, loss: Callable[[Tensor, Tensor], Tensor], steps: int, seed: int) -> None:
+    """Train `network` to turn `data.images` into `data.labels`: Adam 2e-3 falling to 0, batches of 32."""
+    device = next(network.parameters()).device
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    batches = Batches(data, min(32, len(data)), device, seed)
+    for step in range(steps):
+        images, wanted = batches[step]
+        assert wanted is not None
+        loss(network(images), wanted).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    network.eval()
+
+
+class LabelReader(nn.Module):
+    """A small fully convolutional network that reads the label map back from a rendered picture.
+
+    Args:
+        classes: of the label maps.
+        width: channels at full size; there are four times as many at a quarter of it.
+    """
+
+    def __init__(self, classes: int, width: int = 16) -> None:
+        super().__init__()
+        w = width
+        self.fine = nn.Sequential(nn.Conv2d(3, w, 3, padding=1), nn.ReLU(), nn.Conv2d(w, w, 3, padding=1), nn.ReLU())
+        self.coarse = nn.Sequential(nn.Conv2d(w, 2 * w, 4, 2, 1), nn.ReLU(),
+                                    nn.Conv2d(2 * w, 4 * w, 4, 2, 1), nn.ReLU(),
+                                    nn.Conv2d(4 * w, 4 * w, 3, padding=1), nn.ReLU(),
+                                    nn.Conv2d(4 * w, 4 * w, 3, padding=1), nn.ReLU(), nn.Conv2d(4 * w, w, 1))
+        self.head = nn.Sequential(nn.Conv2d(2 * w, 2 * w, 3, padding=1), nn.ReLU(), nn.Conv2d(2 * w, classes, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N x classes x H x W) of pictures (N x 3 x H x W in [-1, 1])."""
+        fine = self.fine(x)
+        coarse = F.interpolate(self.coarse(fine), fine.shape[2:], mode="bilinear")
+        return self.head(torch.cat([fine, coarse], 1))
+
+    @classmethod
+    def trained_on(cls, data: Domains, steps: int = 300, seed: int = 0,
+                   device: torch.device | str = "cpu") -> LabelReader:
+        """A reader trained on pairs such as `ganlab.data.drawn.fronts()`: from B to `a.truth["classes"]`."""
+        if not data.paired or "classes" not in getattr(data.a, "truth", {}):
+            raise GanlabError(f"a label reader needs pairs whose side A knows its classes; {data.name} has none; use "
+                              "ganlab.data.drawn.fronts()")
+        assert isinstance(data.a, Images) and isinstance(data.b, Images)
+        classes = data.a.truth["classes"].long()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            reader = cls(int(classes.max()) + 1).to(device)
+            fit(reader, Images(data.b.images, classes), F.cross_entropy, steps, seed)
+        return reader
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> Tensor:
+        """The classes (int64 N x H x W, on the CPU) of pictures (N x 3 x H x W in [-1, 1])."""
+        device = next(self.parameters()).device
+        return torch.cat([self(some.to(device)).argmax(1).cpu() for some in images.split(64)])
+
+    def accuracy(self, images: Tensor, classes: Tensor) -> float:
+        """Share of pixels read as these classes (N x H x W)."""
+        return (self.read(images) == classes.cpu()).float().mean().item()
+
+
+class Regressor(nn.Module):
+    """A small convolutional network that reads numbers, such as the pose of a head, from pictures.
+
+    Args:
+        names: what it reads, by name, and how many numbers each has.
+        width: channels of its first layer; they double with every halving.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, names: dict[str, int], width: int = 16) -> None:
+        super().__init__()
+        self.names = dict(names)
+        total = sum(names.values())
+        channels = [3, width, 2 * width, 4 * width]
+        self.body = nn.Sequential(
+            *(layer for i in range(3) for layer in (nn.Conv2d(channels[i], channels[i + 1], 4, 2, 1), nn.ReLU())),
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, 128), nn.ReLU(), nn.Linear(128, total))
+        self.register_buffer("mean", torch.zeros(total))
+        self.register_buffer("std", torch.ones(total))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The numbers, standardised (N x total), of pictures (N x 3 x H x W in [-1, 1])."""
+        return self.body(x)
+
+    @classmethod
+    def trained_on(cls, data: Domains | Images, names: Sequence[str], steps: int = 500, seed: int = 0,
+                   device: torch.device | str = "cpu") -> Regressor:
+        """A regressor trained on the truth of these names; of a `Domains` on both its sides."""
+        images, values = _known(data, names)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            regressor = cls({name: v.shape[1] for name, v in values.items()}).to(device)
+            wanted = torch.cat(list(values.values()), 1)
+            regressor.mean.copy_(wanted.mean(0))
+            regressor.std.copy_(wanted.std(0))
+            fit(regressor, Images(images, (wanted - wanted.mean(0)) / wanted.std(0)), F.mse_loss, steps, seed)
+        return regressor
+
+    @torch.no_grad()
+    def read(self, images: Tensor) -> dict[str, Tensor]:
+        """The values by name (each N x k, on the CPU) of pictures (N x 3 x H x W in [-1, 1])."""
+        device = next(self.parameters()).device
+        values = torch.cat([(self(some.to(device)) * self.std + self.mean).cpu() for some in images.split(256)])
+        return dict(zip(self.names, values.split(list(self.names.values()), 1), strict=True))
+
+    def r2(self, images: Tensor, truth: dict[str, Tensor]) -> dict[str, float]:
+        """1 - (squared error / variance of the truth) by name: 1 is perfect, 0 no better than the mean."""
+        found = self.read(images)
+        wanted = {name: truth[name].float().view(len(images), -1) for name in self.names}
+        return {name: (1 - (found[name] - w).square().sum() / (w - w.mean(0)).square().sum()).item()
+                for name, w in wanted.items()}
+
+
+def _known(data: Domains | Images, names: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    sides = [side for side in ([data.a, data.b] if isinstance(data, Domains) else [data]) if isinstance(side, Images)]
+    for side in sides:
+        if missing := [name for name in names if name not in side.truth]:
+            raise GanlabError(f"{side.name} does not know {missing}; it knows {sorted(side.truth)}")
+    return (torch.cat([side.images for side in sides]),
+            {name: torch.cat([side.truth[name].float().view(len(side), -1) for side in sides]) for name in names})
