@@ -46,7 +46,9 @@ def translation(path: str | Path, size: int = 64, channels: int = 3, split: str 
     spec = {"translation": {"path": str(path), "size": size, "channels": channels, "split": split, "paired": paired,
                             "flip": flip}}
     kind, place = _layout(path)
-    halves, paired = kind == "halves", kind != "trainA" if paired is None else paired
+    halves = kind == "halves"
+    if paired is None:
+        paired = kind != "trainA"
     a: list[Path] = []
     b: list[Path] = []
     for part in _parts(path, place, split):
@@ -108,17 +110,17 @@ def _parts(path: Path, place: Place, split: str) -> list[str]:
         for side in "AB":
             if not place(part, side).is_dir():
                 raise DataError(f"{path} has no folder {place(part, side).relative_to(path)}; both sides need one, "
-                                f"with images")
+                                "with images")
     return parts
 
 
 def _match(a: Path, ours: list[Path], b: Path, theirs: list[Path]) -> tuple[list[Path], list[Path]]:
     """The files of the folders a and b in the order of their common names."""
     names: list[dict[str, Path]] = []
-    for folder_, files in ((a, ours), (b, theirs)):
+    for top, files in ((a, ours), (b, theirs)):
         names.append({})
         for f in files:
-            name = f.relative_to(folder_).with_suffix("").as_posix()
+            name = f.relative_to(top).with_suffix("").as_posix()
             if name in names[-1]:
                 raise DataError(f"{names[-1][name]} and {f.name} have one name, so it is not clear which of them its "
                                 "partner belongs to; rename one of them, and its partner")

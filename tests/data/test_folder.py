@@ -145,6 +145,19 @@ def test_a_truncated_file_is_left_out_when_all_are_decoded(tmp_path):
     assert len(found) == 2 and all(near(image, RED, BLUE) for image in everything(found))
 
 
+def test_labels_stay_with_their_images_when_a_file_is_left_out(tmp_path):
+    for name in ("a/1", "a/2", "b/3", "b/4", "c/5"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (60, 60), RED if name < "b" else BLUE).save(tmp_path / f"{name}.bmp")
+    for name in ("a/1", "c/5"):
+        content = (tmp_path / f"{name}.bmp").read_bytes()
+        (tmp_path / f"{name}.bmp").write_bytes(content[:len(content) // 2])
+    with pytest.warns(UserWarning, match="2 of 5 files"):
+        found = data.folder(tmp_path, 16)
+    assert found.classes == ("a", "b") and found.labels.tolist() == [0, 1, 1] and len(found) == 3
+    assert [near(image, RED, RED) for image in found.images] == [True, False, False]
+
+
 def test_if_no_file_can_be_read_it_is_an_error(tmp_path):
     bomb(tmp_path / "a.png")
     (tmp_path / "b.gif").write_bytes(b"GIF89a")
