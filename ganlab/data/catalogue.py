@@ -112,7 +112,8 @@ def cards() -> str:
              "Downloads land here, each set in a folder with its name; set the environment variable "
              "`GANLAB_DATA` to keep them elsewhere.",
              "`ganlab data get NAME` downloads a set, `ganlab data check` verifies what is there. "
-             "Your own images need no card: `ganlab.data.folder(path)`, of two domains `ganlab.data.translation(path)`.", "",
+             "Your own images need none: `ganlab.data.folder(path)`, of two domains `ganlab.data.translation(path)`.",
+             "",
              "This page is made from `ganlab/data/catalogue.toml`: "
              "`python -c \"from ganlab import data; print(data.cards(), end='')\" > data/README.md`"]
     for e in entries().values():
