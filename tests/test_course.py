@@ -67,6 +67,12 @@ class TestBegin:
         assert course.begin("ci").pick(ci=1, laptop=2, gpu=3) == 1
         assert course.begin("gpu").pick(ci=1, laptop=2, gpu=3) == 3
 
+    def test_the_size_of_the_images_may_differ_between_profiles(self, capsys):
+        sizes = {"ci": 16, "laptop": 32, "gpu": 64}
+        assert course.begin("ci", "digits", size=sizes).data.shape == (1, 16, 16)
+        assert course.begin("laptop", "digits", size=sizes).held_out.shape == (1, 32, 32)
+        assert course.begin("laptop", "digits", size=20).data.shape == (1, 20, 20)
+
     def test_a_folder_of_images_takes_the_place_of_a_data_set(self, tmp_path, capsys):
         for i in range(12):
             Image.new("RGB", (70, 70), (i * 20, 0, 0)).save(tmp_path / f"{i}.png")

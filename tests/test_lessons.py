@@ -69,7 +69,7 @@ def test_begins_with_its_parameters(notebook):
 
 def test_sets_itself_up_only_where_ganlab_is_missing(notebook):
     source = code(notebook)[1].source
-    assert "course.begin(profile, dataset)" in source
+    assert "course.begin(profile, dataset" in source
     install = [i for i, line in enumerate(source.splitlines()) if "pip install" in line]
     assert len(install) == 1 and source.splitlines()[install[0]].startswith("    ")
     assert f"git+{SOURCE}" in source and 'find_spec("ganlab") is None' in source

@@ -1,6 +1,7 @@
 """What a lesson's first cell calls (`begin`), and what runs and keeps the lessons (`run`, `clean`)."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,13 +34,14 @@ class Lesson:
         return {"ci": ci, "laptop": laptop, "gpu": gpu}[self.profile]
 
 
-def begin(profile: str = "", dataset: str = "digits") -> Lesson:
+def begin(profile: str = "", dataset: str = "digits", size: int | Mapping[str, int] | None = None) -> Lesson:
     """Set a lesson up: choose the profile and the device, load the data, seed, style the figures, say so.
 
     Args:
         profile: "ci" (a minute on two CPU cores), "laptop" (minutes on a CPU) or "gpu" (the paper's setting,
             scaled). Empty: the environment variable GANLAB_PROFILE, else "gpu" where CUDA is there or "laptop".
         dataset: a name that `ganlab.data.load` knows, or the path of a folder of images: a sixth is held out.
+        size: height and width of the images in pixels, or one for each profile; by default the set's own.
 
     Raises:
         GanlabError: unknown profile. DataError: unknown data set, or one that cannot be loaded.
@@ -66,10 +68,11 @@ def begin(profile: str = "", dataset: str = "digits") -> Lesson:
         torch.set_num_threads(min(torch.get_num_threads(), cores(), 8))
 
     device = choose_device(None)
+    size = size[profile] if isinstance(size, Mapping) else size
     if dataset in data.available():
-        train, held_out = data.load(dataset), data.load(dataset, split="test")
+        train, held_out = (data.load(dataset, split=split, size=size) for split in ("train", "test"))
     else:  # a folder of images
-        everything = data.load(dataset, split="all")
+        everything = data.load(dataset, split="all", size=size)
         train, held_out = everything.split(max(1, len(everything) // 6))
     lesson = Lesson(profile, device, train, held_out)
     shape = " x ".join(map(str, lesson.data.shape))
