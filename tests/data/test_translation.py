@@ -119,6 +119,13 @@ def test_folders_without_parts_are_all_for_training(folders, load):
         load(folders, split="valid")
 
 
+def test_partners_are_found_by_name_not_by_order(tmp_path, load):
+    for name, value in {"A/a.tif": 10, "A/a.png.bmp": 20, "B/a.bmp": 190, "B/a.png.bmp": 180}.items():
+        save(tmp_path / name, value)
+    found = load(tmp_path)
+    assert values(found.a) == [20, 10] and values(found.b) == [180, 190]
+
+
 def test_images_of_both_halves_in_one_folder(halves, load):
     assert values(load(halves / "train").b) == [200, 190, 180, 170, 160, 150]
 
