@@ -27,6 +27,7 @@ EXAMPLES = {
   ganlab train vae --data mnist --steps 10000 --set latent=16 --weight kl=4
   ganlab train dcgan --data ./my-photos --size 64 --steps 20000 --save-every 1000 --out runs/photos.pt
   ganlab train dcgan --data ./my-photos --size 64 --steps 40000 --out runs/photos.pt --resume
+  ganlab train cyclegan --small --data fruit --size 32 --steps 1600 --decay 800
   ganlab train gan --data digits --steps 3000 --objective least-squares --schedule "discriminator_steps(2)"
   torchrun --standalone --nproc_per_node 2 -m ganlab train dcgan --data celeba --steps 50000""",
     "sample": """examples:
@@ -101,8 +102,9 @@ def parser() -> argparse.ArgumentParser:
     option = sub.add_argument
     values: dict[str, Any] = {"nargs": "+", "action": "extend"}
     option("model", help="autoencoder, vae, gan, dcgan, ...")
-    option("--data", help="name of a data set, or path of a folder with images (default: digits)")
+    option("--data", help="name of a data set, or path of a folder with images (default: digits, fronts or fruit)")
     option("--steps", type=count, required=True, help="steps in all; with --resume, those done count")
+    option("--small", action="store_true", help="narrow networks and their settings, for a CPU; options still count")
     option("--size", type=count, help="height and width to bring the images to")
     option("--channels", type=int, choices=[1, 3], help="1: grey, 3: colour")
     option("--batch-size", type=count, help="images a step (default: the model's)")
@@ -198,11 +200,12 @@ def train(args: argparse.Namespace) -> int:
 
     if args.model not in models.MODELS:
         models.create(args.model)  # raises, and says which there are
-    name = args.data or "digits"
+    cls = models.MODELS[args.model]
+    name = args.data or {"pairs": "fronts", "domains": "fruit"}.get(cls.expects, "digits")
     out = Path(args.out or f"runs/{args.model}-{Path(name).name}.pt")
     asked = {key: value for key, value in vars(args).items() if value is not None}
     loading = {key: asked[key] for key in ("size", "channels") if key in asked}
-    options = dict(args.set) | {key: asked[key] for key in ("objective",) if key in asked}
+    options = (dict(cls.small) if args.small else {}) | dict(args.set) | {key: asked[key] for key in ("objective",) if key in asked}
     rates = dict(args.lr or ())
     how: dict[str, Any] = {key: asked[key] for key in ("device", "precision", "log_every", "save_every", "tensorboard")
                            if key in asked} | {"checkpoint": out}
@@ -215,11 +218,13 @@ def train(args: argparse.Namespace) -> int:
         raise GanlabError(f"{out} exists: --resume goes on from it, --force starts over, --out takes another file")
     else:
         images, seed = load(name, **loading), args.seed or 0
-        if models.MODELS[args.model].expects == "labels" and (classes := getattr(images, "classes", ())):
+        if cls.expects == "labels" and (classes := getattr(images, "classes", ())):
             options.setdefault("classes", len(classes))
         model = models.create(args.model, shape=images.shape, seed=seed, weights=dict(args.weight), **options)
-        default = dict.fromkeys(model.players, model.learning_rate)
-        training = Training(model, images, seed, batch_size=args.batch_size, schedule=args.schedule,
+        preset = cls.small_training if args.small else {}
+        default = dict.fromkeys(model.players, preset.get("learning_rate", model.learning_rate))
+        training = Training(model, images, seed, batch_size=args.batch_size or preset.get("batch_size"),
+                            schedule=args.schedule,
                             decay=None if args.decay is None else (args.decay, args.steps),
                             learning_rate=default | _for_each(default, rates), **how)
     if training.main:

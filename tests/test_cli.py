@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlab import checkpoint, cli, data
+from ganlab import checkpoint, cli, data, models
 from ganlab.training import Training
 
 TINY = ["--set", "latent=8", "hidden=16,16", "--batch-size", "16", "--device", "cpu"]
@@ -216,6 +216,14 @@ class TestErrors:
         assert stopped.value.code == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "--help" in error
+
+
+def test_small_settings_train_a_translation_on_embedded_data(capsys):
+    assert ganlab("train", "pix2pix", "--small", "--size", 32, "--steps", 1, "--batch-size", 2, "--device", "cpu") == 0
+    saved = checkpoint.read("runs/pix2pix-fronts.pt")
+    assert saved["config"]["width"] == models.Pix2Pix.small["width"] and saved["batch_size"] == 2
+    assert set(saved["learning_rates"].values()) == {1e-3}
+    assert "pix2pix on 800 images of fronts" in capsys.readouterr().out
 
 
 class TestSample:

@@ -100,7 +100,9 @@ class Model(nn.Module, metaclass=Recorded):
     On its turn a player minimises `sum(weights[name] * terms[name])` over its own parameters. Names listed in
     `watched` are recorded but not minimised. `learning_rate`, `betas`, `batch_size` and `schedule` are the paper's
     settings. `expects` says what a batch holds: "images" (their labels may be None), "labels" (images with labels),
-    "domains" (images of two domains) or "pairs" (of two domains, image for image).
+    "domains" (images of two domains) or "pairs" (of two domains, image for image). `small` are arguments for a model
+    that a CPU trains in minutes on images of 28 to 64 pixels, and `small_training` those of its `Training`; where they
+    are empty, the paper's setting is small enough.
     Random numbers in `play` come from `noise`, or from `generator=self.rng`; dropout layers are seeded too.
 
     Every model takes two arguments more than its `__init__` has: `seed` (0), which alone decides its first weights,
@@ -118,6 +120,8 @@ class Model(nn.Module, metaclass=Recorded):
     batch_size: ClassVar[int] = 64
     schedule: ClassVar[str] = "alternate"
     expects: ClassVar[str] = "images"
+    small: ClassVar[Mapping[str, Any]] = {}
+    small_training: ClassVar[Mapping[str, Any]] = {}
     seed: int
     config: dict[str, Any]
 

@@ -107,6 +107,8 @@ class CycleGAN(Model):
     betas = (0.5, 0.999)
     batch_size = 1
     expects = "domains"
+    small = {"width": 16, "blocks": 3, "layers": 2}
+    small_training = {"batch_size": 4, "learning_rate": 1e-3}
 
     def __init__(self, shape: Sequence[int] = (3, 256, 256), width: int = 64, blocks: int | None = None,
                  layers: int = 3, pool: int = 50) -> None:

@@ -61,6 +61,8 @@ class DCGAN(GAN):
     """
 
     batch_size = 128
+    small = {"width": 32}
+    small_training = {"batch_size": 64}
 
     def __init__(self, shape: Sequence[int] = (3, 64, 64), latent: int = 100, objective: str = "non-saturating",
                  width: int = 64, norm: bool = True) -> None:

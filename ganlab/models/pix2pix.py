@@ -124,6 +124,8 @@ class Pix2Pix(Model):
     betas = (0.5, 0.999)
     batch_size = 1
     expects = "pairs"
+    small = {"width": 16, "layers": 2}
+    small_training = {"batch_size": 8, "learning_rate": 1e-3}
 
     def __init__(self, shape: Sequence[int] = (3, 256, 256), width: int = 64, layers: int = 3,
                  objective: str = "non-saturating", perceptual: bool = False, plain: bool = False) -> None:

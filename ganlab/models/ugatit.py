@@ -191,6 +191,8 @@ class UGATIT(Model):
     betas = (0.5, 0.999)
     batch_size = 1
     expects = "domains"
+    small = {"width": 16, "blocks": 2}
+    small_training = {"batch_size": 4, "learning_rate": 5e-4}
 
     def __init__(self, shape: Sequence[int] = (3, 256, 256), width: int = 64, blocks: int = 4,
                  light: bool = False) -> None:

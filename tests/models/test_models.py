@@ -327,6 +327,18 @@ def test_any_objective_trains_any_adversarial_model(name, objective, digits):
         assert any(not torch.equal(w, v) for w, v in zip(net.parameters(), before[player], strict=True))
 
 
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("name", [n for n in SMALL if MODELS[n].small])
+def test_small_presets_fit_small_images_and_are_small(name, size):
+    cls, sizes = MODELS[name], []
+    with torch.device("meta"):
+        for shape, config in (((3, 64 if name == "dcgan" else 256, 64 if name == "dcgan" else 256), {}),
+                              ((3, size, size), cls.small)):
+            sizes.append(count(models.create(name, shape=shape, **config)))
+    assert sizes[1] < sizes[0] / (3 if name == "dcgan" else 10)
+    assert set(cls.small_training) <= {"batch_size", "learning_rate"}
+
+
 def test_joint_and_separate_judging_agree_without_batch_norm():
     model = small("gan")
     real, fake = torch.randn(4, 1, 28, 28), torch.randn(4, 1, 28, 28)
