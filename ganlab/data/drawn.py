@@ -121,6 +121,18 @@ def ellipse(x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float) -> Tenso
     return k * (k - 1) / (((x / (a * a)).square() + (y / (b * b)).square()).sqrt() + 1e-6)
 
 
+def box(x: Tensor, y: Tensor, a: Tensor, b: Tensor, round_: float) -> Tensor:
+    """The distance from a box around 0 of half sides a and b with rounded corners."""
+    p, q = x.abs() - a + round_, y.abs() - b + round_
+    return (p.clamp_min(0).square() + q.clamp_min(0).square()).sqrt() + p.maximum(q).clamp_max(0) - round_
+
+
+def blend(a: Tensor, b: Tensor, width: float) -> Tensor:
+    """The distance from the union of two shapes, its corners rounded over this width."""
+    h = (0.5 + 0.5 * (b - a) / width).clamp(0, 1)
+    return torch.lerp(b, a, h) - width * h * (1 - h)
+
+
 def render(draw: Callable[[Canvas, Scene], None], scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
     """Paint scenes, few enough at once for the processor's cache: pixels and classes as `Canvas.pixels`."""
     scale = max(1, min(4, 128 // size))
@@ -348,155 +360,334 @@ def _front(c: Canvas, s: Scene) -> None:
 
 def _fruit_scene(n: int, seed: int) -> dict[str, Tensor]:
     d = Dice(n, seed)
-    count = d.choice(1, 2, 3)
-    r = torch.cat([d.between(0.2, 0.27), d.between(0.15, 0.2, 2)], 1) * (1.1 - 0.08 * count)
-    x = torch.cat([d.between(0.3, 0.7), d.between(0.14, 0.42), d.between(0.58, 0.86)], 1)
-    y = torch.cat([d.between(0.62, 0.7), d.between(0.5, 0.58, 2)], 1)
-    x[:, :1] = torch.where(count == 1, d.between(0.35, 0.65), x[:, :1])
-    return {"count": count, "r": r, "x": x, "y": y, "turn": d.between(-0.5, 0.5, 3), "leaf": d.between(-1, 1, 3),
-            "ripe": d.between(0, 1, 3), "seed": d.between(0, 6, 3), "light": d.choice(-1, 1) * d.between(0.35, 0.75),
-            "table": d.colour("b98a5e 8f6b4a d8d3cb 6f8f9c c9a27a a7b29a 59616b"),
-            "back": d.colour("e9e1d2 b7c7cf 8a9a8e d9c3b0 5d6a78 cfd6c4 efe7da"),
-            "edge": d.between(0.46, 0.58), "bright": d.between(0.88, 1.08)}
+    count, edge = d.choice(1, 2, 3), d.between(0.4, 0.54)
+    r = torch.cat([d.between(0.2, 0.25), d.between(0.15, 0.2, 2)], 1) * (1.15 - 0.1 * count)
+    x = torch.cat([torch.where(count == 2, d.choice(0.6, 0.66), d.between(0.38, 0.62)), d.between(0.2, 0.32),
+                   d.between(0.7, 0.82)], 1)
+    y = torch.cat([d.between(0.64, 0.7), edge + d.between(0.0, 0.08, 2)], 1)
+    swap = d.choice(-1, 1)
+    return {"count": count, "r": r, "x": 0.5 + swap * (x - 0.5), "y": y, "edge": edge,
+            "turn": d.between(-0.45, 0.45, 3), "leaf": d.between(-1, 1, 3), "ripe": d.between(0, 1, 3),
+            "light": d.choice(-1, 1) * d.between(0.25, 0.6), "cloth": d.choice(0, 1, 2),
+            "warm": d.between(-0.05, 0.05), "bright": d.between(0.9, 1.05),
+            "table": d.colour("b98a5e 8f6b4a cfc8bf 6f8f9c c9a27a a7b29a 6b5f5a"),
+            "back": d.colour("e6ddcc b7c7cf 8a9a8e d9c3b0 5d6a78 cfd6c4 c98f7a 9fb7c9", 0.05)}
 
 
-def _orange(c: Canvas, s: Scene) -> None:
-    _still_life(c, s, False)
+@cache
+def _peel() -> Tensor:
+    """A lumpy surface: height and its two slopes, 1 x 3 x 256 x 256."""
+    lumps = torch.rand(1, 1, 34, 34, generator=torch.Generator().manual_seed(1)) - 0.5
+    height = F.interpolate(lumps, (256, 256), mode="bicubic")
+    return torch.cat([height, height.roll(-1, 3) - height.roll(1, 3), height.roll(-1, 2) - height.roll(1, 2)], 1)
 
 
-def _apple(c: Canvas, s: Scene) -> None:
-    _still_life(c, s, True)
+def _peel_at(u: Tensor, v: Tensor) -> Tensor:
+    """`_peel` where u and v, from -1 to 1, are: N x 3 x H x W."""
+    return F.grid_sample(_peel().expand(len(u), -1, -1, -1), torch.cat([u, v], 1).movedim(1, -1),
+                         padding_mode="reflection", align_corners=False)
 
 
-def _still_life(c: Canvas, s: Scene, apples: bool) -> None:
-    x, y, lx = c.x, c.y, s.light
-    c.paint(torch.ones_like(x * y), s.back * (1.05 - 0.25 * y + 0.15 * lx * (x - 0.5)))
-    board = c.inside(s.edge - y)
-    grain = ((y - s.edge) * 55 + 1.5 * (x * 5 + s.seed[:, :1]).sin()).sin()
-    c.paint(board * torch.ones_like(x), s.table * (0.8 + 0.5 * (y - s.edge) + 0.04 * grain - 0.15 * lx * (x - 0.5)))
-    c.shade(board * c.between(y, 0, s.edge + 0.02), 0.9)
+def _fruits(c: Canvas, s: Scene, apples: bool) -> None:
+    x, y, lx, ly = c.x, c.y, s.light, -0.55
+    lz = (1 - lx * lx - ly * ly).sqrt()
+    hz = ((1 + lz) / 2).sqrt()
+
+    # wall and table, the latter of planks, plain, or with a chequered cloth
+    glow = ((x - 0.5 - 0.6 * lx).square() + (y - 0.2).square()).mul(-2).exp()
+    c.paint(torch.ones_like(x * y), s.back * (0.72 + 0.38 * glow))
+    depth = 0.3 / (y - s.edge + 0.3).clamp_min(0.1)
+    tx = (x - 0.5) * depth
+    grain = 0.05 * (130 * tx + 3 * (40 * depth).sin()).sin() - 0.25 * c.line((tx + 0.06) % 0.24 - 0.12, 0.006)
+    check = ((tx * 45).sin() * 4).clamp(-1, 1) + ((depth * 26).sin() * 4).clamp(-1, 1)
+    cloth = torch.lerp(s.table, rgb("f4f1ea"), 0.25 * (2 + check))
+    top = torch.where(s.cloth == 0, s.table * (0.9 + grain), torch.where(s.cloth == 1, cloth, s.table))
+    c.paint(c.inside(s.edge - y + 0 * x), top * (0.72 + 0.5 * (y - s.edge) + 0.4 * glow))
+    c.shade(c.inside((y - s.edge).abs() - 0.004, 0.03) + 0 * x, 0.85)
+
     for i in (1, 2, 0):
-        r, cx, cy = s.r[:, i:i + 1], s.x[:, i:i + 1], s.y[:, i:i + 1]
-        there = (s.count > (i - 1) % 3).float() if i else 1.0
-        shadow = ellipse(x - cx - 0.45 * r * lx, y - cy - 0.86 * r, 1.15 * r, 0.3 * r)
-        c.shade(there * c.inside(shadow, 0.09), 0.55)
-        c.shade(there * c.inside(ellipse(x - cx, y - cy - 0.95 * r, 0.6 * r, 0.1 * r), 0.03), 0.6)
-        u, v = (x - cx) / r, (y - cy) / (0.94 * r)
-        cover = there * c.inside(ellipse(x - cx, y - cy, r, 0.94 * r))
-        turn = s.turn[:, i:i + 1]
-        u, v = u * turn.cos() + v * turn.sin(), v * turn.cos() - u * turn.sin()
+        r, cx, cy, turn, ripe, leaf = (p[:, i:i + 1] for p in (s.r, s.x, s.y, s.turn, s.ripe, s.leaf))
+        there = (s.count > (0, 1, 2)[i]).float()
+        u, v = (x - cx) / r, (y - cy) / r
+        c.shade(there * c.inside(ellipse(u + 0.8 * lx, v - 0.82, 1.1, 0.26) * r, 0.1), 0.5)
+        c.shade(there * c.inside(ellipse(u, v - 0.9, 0.6, 0.1) * r, 0.03), 0.55)
+        cover = there * c.inside(ellipse(u, v, 1.0, 0.95) * r)
+        cos, sin = turn.cos(), turn.sin()
+        u, v = u * cos + v * sin, (v * cos - u * sin) / 0.95
         z = (1 - u * u - v * v).clamp_min(0).sqrt()
-        # The stem sits above the middle, tilted towards us; the fruit dips around it.
-        dip = ((u / 0.42).square() + ((v + 0.66) / 0.2).square()).neg().exp()
-        nu, nv = u, v - 0.9 * dip
-        if not apples:
-            angle = torch.acos(z.clamp(0, 0.9999))
-            p, k = angle / (1 - z * z).clamp_min(1e-4).sqrt(), 15.0
-            a, b = k * u * p + s.seed[:, i:i + 1], k * v * p
-            nu = nu + 0.10 * ((a + 0.3 * (b * 0.7).sin()).sin() * (0.5 * a + 0.87 * b).cos())
-            nv = nv + 0.10 * ((0.5 * a - 0.87 * b + 0.4 * (a * 0.6).cos()).sin() * a.cos())
-        lu, lv = lx * turn.cos() - 0.62 * turn.sin(), -0.62 * turn.cos() - lx * turn.sin()
-        lz = (1 - lx * lx - 0.38).clamp_min(0.05).sqrt()
-        lambert = (nu * lu + nv * lv + z * lz).clamp_min(0)
-        shine = (2 * lambert * z - lz).clamp_min(0)
-        lit = 0.38 + 0.72 * lambert
-        ripe = s.ripe[:, i:i + 1]
+        angle = torch.acos(z.clamp_max(0.9999))
+        spread = angle / (1 - z * z).clamp_min(1e-4).sqrt() / 1.7
+        peel = _peel_at(0.8 * u * spread + 0.2 * leaf, 0.8 * v * spread + 0.2 * ripe)
+        # The stem's dip lies above the middle, tilted towards us.
+        dip = ((u / 0.36).square() + ((v + 0.68) / 0.2).square()).neg().exp()
+        bump = 0.0 if apples else 1.5
+        nu = u - 0.9 * dip * u - bump * peel[:, 1:2]
+        nv = v - 1.6 * dip * (v + 0.68) - bump * peel[:, 2:3]
+        norm = (nu * nu + nv * nv + z * z + 1e-4).sqrt()
+        mu, mv = lx * cos + ly * sin, ly * cos - lx * sin
+        lambert = (nu * mu + nv * mv + z * lz) / norm
+        shine = ((nu * mu + nv * mv + z * (1 + lz)) / (2 * hz * norm)).clamp(0, 1)
+        lit = 0.42 + 0.66 * lambert.clamp_min(0) + 0.1 * lambert
         if apples:
-            lon = torch.atan2(u, z + 0.35) * 9
-            streak = 0.5 + 0.3 * (3.1 * lon + s.seed[:, i:i + 1]).sin() + 0.2 * (7.3 * lon + 2 * v).sin()
-            red = (1.25 * ripe + 0.35 + 0.9 * (streak - 0.5) - 0.9 * dip + 0.5 * u * (ripe - 0.5)).clamp(0, 1)
-            body = torch.lerp(rgb("b9c24a"), rgb("b3161f"), red)
-            body = body * lit + 0.75 * shine ** 40 + 0.12 * shine ** 6
+            e1, e2, pole = u, 0.73 * v + 0.68 * z, 0.73 * z - 0.68 * v
+            round_ = 0.8 / (1 - pole * pole).clamp_min(1e-3).sqrt()
+            streak = _peel_at(e1 * round_, e2 * round_ + 0.03 * pole)[:, :1]
+            red = (0.5 + 0.8 * ripe + 0.85 * streak - 1.2 * dip - 0.35 * (pole + 0.2).clamp_min(0) * (1 - ripe)
+                   + 0.35 * u * (ripe - 0.5).sign()).clamp(0, 1)
+            deep = torch.lerp(rgb("d9442f"), rgb("a3121f"), (red * 1.6 - 0.6).clamp(0, 1))
+            skin = torch.lerp(rgb("c3c64e"), deep, red)
+            skin = skin + 0.8 * (peel[:, :1] - 0.4).clamp(0, 0.1)
+            c.paint(cover, skin * lit + 0.8 * shine ** 90 + 0.14 * shine ** 12)
         else:
-            body = torch.lerp(rgb("ffa41f"), rgb("f07a10"), ripe) * (1 - 0.25 * dip)
-            body = body * lit + torch.tensor([1.0, 0.85, 0.6]).view(3, 1, 1) * (0.3 * shine ** 8)
-        body = body + (1 - z) ** 2 * 0.18 * s.table * (v > 0)
-        c.paint(cover, body)
-        stem = (u - 0.12 * (v + 0.7)).abs() - 0.035
-        stem = stem.maximum((v + 0.86).abs() - 0.2) * r
-        c.paint(there * c.inside(stem), rgb("5b4125") * (0.8 + 0.3 * lx * u * 8))
-        side = s.leaf[:, i:i + 1].sign()
-        p, h = u * side - 0.3, v + 0.9 + 0.25 * s.leaf[:, i:i + 1].abs()
-        p, h = 0.93 * p - 0.36 * h, 0.93 * h + 0.36 * p
-        blade = (torch.maximum((p * p + (h + 0.45) ** 2).sqrt(), (p * p + (h - 0.45) ** 2).sqrt()) - 0.56) * r
-        leaf = there * (s.leaf[:, i:i + 1].abs() > 0.25)
-        c.paint(leaf * c.inside(blade), torch.lerp(rgb("2f6b2c"), rgb("77a843"), (0.5 - 2 * h).clamp(0, 1)))
-        c.paint(leaf * c.inside(blade) * c.line(h * r, 0.006), rgb("a9c872"))
-    c.rgb *= s.bright
+            skin = torch.lerp(rgb("ffab2e"), rgb("f47a14"), ripe) * (1 + 0.22 * peel[:, :1])
+            c.paint(cover, (skin - 0.25 * dip * rgb("604020")) * (0.1 + 0.95 * lit) + rgb("ffe0b0") * (0.3 * shine ** 22))
+        c.shade(cover * (1 - z) ** 3, 0.75)
+        c.paint(cover * (1 - z) ** 2 * v.clamp(0, 1) * 0.3, s.table)
+        bend = u - 0.14 * (v + 0.7).square() * leaf.sign()
+        c.paint(there * c.inside((bend.abs() - 0.045 + 0.02 * v).maximum((v + 0.88).abs() - 0.2) * r),
+                rgb("5b4125") * (1 - 5 * bend))
+        p, h = u * leaf.sign() - 0.34, v + 0.94 + 0.12 * leaf.abs()
+        p, h = 0.94 * p - 0.34 * h, 0.94 * h + 0.34 * p
+        blade = torch.maximum(p * p + (h + 0.42).square(), p * p + (h - 0.42).square()).sqrt() - 0.57
+        grown = there * (leaf.abs() > 0.2) * c.inside(blade * r)
+        c.paint(grown, torch.lerp(rgb("2d6a2f"), rgb("86b84b"), (0.5 - 2.2 * h).clamp(0, 1)))
+        c.paint(grown * c.line(h * r, 0.05 * r), rgb("b4cf7f"))
+    c.rgb *= s.bright * (1 + s.warm * torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1))
+
+
+def _oranges(c: Canvas, s: Scene) -> None:
+    _fruits(c, s, apples=False)
+
+
+def _apples(c: Canvas, s: Scene) -> None:
+    _fruits(c, s, apples=True)
 
 
 # ---- faces ----------------------------------------------------------------------------------------------------------
 
+EYES = (0.066, 0.185)
+"""Height of a usual eye in heights of the face, in portraits and in drawings."""
+
+
 def _face_scene(n: int, seed: int) -> dict[str, Tensor]:
     d = Dice(n, seed)
-    return {"pose": d.between(-1, 1), "tilt": d.between(-0.18, 0.18), "smile": d.between(-1, 1),
-            "hair": d.colour("1f1a1a 4a2f22 7a4a2b c99a52 e6cf93 a3402a 9a9a9e 2f4f8f 8e4f9e d4708f 3f8f7f", 0.05),
-            "skin": d.colour("f6d7c3 eabf9f d9a47c b77b52 8a5636", spread=0.03),
-            "iris": d.colour("4a78b5 4f8a4f 6b4526 7a6a3a 5f6f7a"),
-            "dress": d.colour("3a4f7a 8a2f3f 2f5f4f d9c9a9 4a4a52 c77a3a 7a5a8f"),
-            "back": d.colour("cfd8dc e7d3c0 a9bfae d7b8b8 8fa6bf e5dfb9 6f7f8f"),
-            "length": d.between(0, 1), "part": d.choice(-1, 0, 1), "x": d.between(-0.03, 0.03),
-            "y": d.between(-0.02, 0.02), "zoom": d.between(0.94, 1.06)}
+    return {"pose": d.between(-1, 1), "tilt": d.between(-0.16, 0.16), "smile": d.between(-1, 1),
+            "eye": d.between(0.8, 1.25), "length": d.between(0, 1), "fringe": d.choice(0, 1, 2, 3).long(),
+            "knot": d.choice(0, 0, 0, 1, 2), "light": d.choice(-1, 1), "neck": d.choice(0, 1, 2),
+            "pattern": d.choice(0, 1, 2), "at": d.between(-0.025, 0.025, 2), "zoom": d.between(0.95, 1.05),
+            "hair": d.colour("2a2224 4a2f22 7a4a2b a06a3a c99a52 e3c585 a8432a a3a3a8 34579c 8e4f9e d4708f 3f8f7f",
+                             0.05),
+            "skin": d.colour("f6d7c3 eec4a4 dfae88 c08a60 98643f"),
+            "iris": d.colour("4a78c5 4f9a5a 7a4f2b 8a7a3a 7a5aa8 4a9aa5"),
+            "dress": d.colour("3a4f7a 9a3a4a 2f6f5f d9c9a9 54545f c77a3a 7a5a8f e8e4dc", 0.05),
+            "back": d.colour("b9cbd6 e3cbb4 a9bfae dbb4b4 8fa6c4 e0d6a4 7f8a9a c0b0d0", 0.05)}
 
 
-def _head(c: Canvas, s: Scene) -> tuple[Tensor, Tensor]:
-    """The pixels' coordinates upright on the head, in heights of the face, from its middle."""
-    u, v = (c.x - 0.5 - s.x) / (0.56 * s.zoom), (c.y - 0.48 - s.y) / (0.56 * s.zoom)
+def _head(c: Canvas, s: Scene, k: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixels' coordinates upright on the head, in heights of the face (k in heights of the picture)."""
+    u, v = (c.x - 0.5 - s.at[:, :1]) / k, (c.y - 0.5 - s.at[:, 1:]) / k
     return u * s.tilt.cos() + v * s.tilt.sin(), v * s.tilt.cos() - u * s.tilt.sin()
 
 
+def _hair(s: Scene, u: Tensor, v: Tensor, big: float, rag: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances from the hair behind the head, from that in front, and from the lower edge of the fringe."""
+    long, wave = -0.08 + 0.95 * s.length, u + 0.016 * (13 * v).sin() * s.length
+    fall = box(wave, v - (long - 0.2) / 2, 0.40 + 0.05 * big + 0.06 * v.clamp(0, 1), (long + 0.2) / 2 + 0 * v, 0.13)
+    back = ellipse(u, v + 0.12, 0.43 + 0.04 * big, 0.46 + 0.04 * big)
+    back = torch.where(s.length > 0.2, blend(back, fall, 0.1), back.maximum(v - 0.12))
+    bun = ellipse(u + 0.12 * s.pose, v + 0.62 + 0.02 * big, 0.17, 0.15)
+    lean = u.abs() - 0.45 - 0.05 * big - 0.25 * (v + 0.1).clamp_min(0) * (0.5 - v)
+    tails = ellipse(lean, v - 0.16, 0.13 - 0.06 * v, 0.36)
+    back = back.minimum(torch.where(s.knot == 1, bun, torch.where(s.knot == 2, tails, 9.0)))
+    a, b, c = (torch.tensor(values)[s.fringe] for values in (
+        (-0.18, -0.25, -0.25, -0.40), (0.0, 0.42, -0.42, 0.0), (0.0, 0.0, 0.0, 0.75)))
+    w = u - 0.09 * s.pose
+    edge = (v - a - b * w - c * w.abs() - rag) / (1 + (b.abs() + c).square()).sqrt()
+    window = ellipse(w, v - 0.15, 0.315, 0.45)
+    locks = (v - torch.where(s.length > 0.2, long.clamp_max(0.36), 0.02) + 1.3 * (u.abs() - 0.37).abs()) / 1.6
+    cap = ellipse(u, v + 0.11, 0.42 + 0.04 * big, 0.46 + 0.045 * big)
+    return back, cap.maximum(-window.maximum(-edge)).maximum(locks), edge
+
+
 def _portrait(c: Canvas, s: Scene) -> None:
-    _person(c, s, False)
+    k = 0.57 * s.zoom
+    u, v = _head(c, s, k)
+    yaw, side = 0.55 * s.pose, s.light
+    warm, glint = torch.tensor([1.0, 0.8, 0.72]).view(3, 1, 1), s.skin * 1.15 + 0.1
+
+    def soft(x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+        """A soft spot around 0."""
+        return ((x / a).square() + (y / b).square()).neg().exp()
+
+    def fill(distance: Tensor, colour: Tensor) -> None:
+        c.paint(c.inside(distance * k), colour)
+
+    c.paint(torch.ones_like(u), s.back * (0.62 + 0.45 * soft(c.x - 0.5 + 0.25 * side, c.y - 0.35, 0.6, 0.6)))
+    # Strands run from the crown; a band of light lies across them.
+    angle, far = torch.atan2(u - 0.05 * s.pose, v + 0.75), (u.square() + (v + 0.75).square()).sqrt()
+    strands = 2 * _peel_at(angle * 0.9 + 0.05 * (5 * far).sin(), 0.12 * far)[:, :1]
+    back, front, _ = _hair(s, u, v, 0.0, 0.05 * strands)
+    lit = (0.86 - 0.4 * side * u - 0.25 * v + 0.16 * strands).clamp_min(0.25)
+    sheen = ((far - 0.40 - 0.1 * u * u) / 0.07).square().neg().exp() * (0.6 + 0.5 * strands)
+    fill(back, s.hair * (lit - 0.3).clamp_min(0.25))
+
+    # shoulders and neck
+    turn = u - 0.05 * s.pose
+    coat = ellipse(turn, v - 1.1, 0.66, 0.5)
+    neck = blend(box(turn, v - 0.5, 0.145 + 0 * u, 0.35 + 0 * u, 0.05), coat, 0.12)
+    chin = u - 0.07 * s.pose
+    light = (0.75 - 0.9 * side * turn - 0.75 * soft(chin, v - 0.42, 0.32, 0.16)).clamp(0, 1)
+    fill(neck, torch.lerp(s.skin * 0.5 * warm, s.skin, light))
+    opening = torch.where(s.neck == 0, ellipse(turn, v - 0.6, 0.24, 0.15), torch.where(
+        s.neck == 1, (turn.abs() + 0.6 * (v - 0.88)) / 1.17, ellipse(turn, v - 0.58, 0.19, 0.06)))
+    cloth = coat.maximum(-opening)
+    fill(cloth, s.dress * (0.95 - 0.4 * side * turn - 0.7 * (v - 0.7).clamp_min(0) + 0.03 * (90 * turn).sin()))
+    c.shade(c.line((opening - 0.008) * k, 0.014) * c.inside(coat * k), 0.75)
+
+    # head
+    for sign in (-1, 1):
+        fill(ellipse(u - sign * 0.345 + 0.05 * s.pose, v - 0.03, 0.055, 0.09), s.skin * (0.8 - 0.1 * side * sign))
+    face = blend(ellipse(u, v + 0.12, 0.345, 0.37), ellipse(chin, v - 0.19, 0.235, 0.285), 0.14)
+    nx, ny = (u - 0.06 * s.pose) / 0.42, (v + 0.02) / 0.62
+    lambert = -0.55 * side * nx - 0.4 * ny + 0.73 * (1 - nx * nx - ny * ny).clamp_min(0.02).sqrt()
+    fill(face, torch.lerp(s.skin * 0.55 * warm, s.skin * 1.06, (0.15 + 1.05 * lambert).clamp(0, 1.15)))
+    cover = c.inside(face * k)
+    for sign in (-1, 1):
+        cheek = soft(u - 0.34 * (0.62 * sign + yaw).sin(), v - 0.16, 0.09, 0.07)
+        c.paint(0.35 * cover * cheek, torch.lerp(s.skin, rgb("d0483f"), 0.5))
+
+    # nose: the ridge from between the brows to the tip, darker on the side away from the light
+    along = ((v + 0.08) / 0.26).clamp(0, 1)
+    ridge, tip = u - (0.04 + 0.09 * along) * s.pose, u - 0.13 * s.pose
+    length = c.inside((v - 0.19).maximum(-0.1 - v) * k, 0.06)
+    c.shade(cover * soft(ridge - side * (0.02 + 0.025 * along), 0 * u, 0.02 + 0.015 * along, 1.0) * length, 0.78)
+    c.paint(0.4 * cover * soft(ridge + 0.006 * side, v - 0.06, 0.014, 0.11), glint)
+    c.shade(cover * soft(tip, v - 0.195, 0.06, 0.018), 0.68)
+    c.shade(cover * soft(tip.abs() - 0.03, v - 0.187, 0.012, 0.009), 0.45)
+    c.paint(0.5 * cover * soft(tip + 0.012 * side, v - 0.15, 0.02, 0.02), glint)
+
+    # mouth
+    m, smile = u - 0.105 * s.pose, s.smile
+    bow = v - 0.30 + smile * (3.4 * m * m - 0.016)
+    arch = (1 - (m / (0.10 + 0.015 * smile)).square()).clamp_min(0)
+    there, lips = cover * (arch > 0), torch.lerp(s.skin * 0.8, rgb("b8434a"), 0.6)
+    c.paint(there * c.inside((-bow - 0.026 * arch * (0.8 + 8 * m.abs().clamp_max(0.03))).maximum(bow) * k), lips * 0.85)
+    c.paint(there * c.inside((bow - 0.036 * arch).maximum(-bow) * k), lips * (1.05 - 0.3 * side * m))
+    c.paint(there * c.inside((bow.abs() - 0.016 * (smile - 0.3).clamp_min(0) * arch) * k), rgb("f4ece4"))
+    c.paint(there * c.line((bow + 0.006 * (smile > 0.4)) * k, 0.009), lips * 0.4)
+    c.shade(cover * soft(m, v - 0.37, 0.07, 0.018), 0.85)
+
+    # eyes
+    height = EYES[0] * s.eye
+    for sign in (-1, 1):
+        turned = 0.42 * sign + yaw
+        p, h = (u - 0.375 * turned.sin()) / turned.cos().clamp_min(0.3), v + 0.01
+        c.shade(cover * soft(p + 0.04 * sign, h + 0.035, 0.09, 0.05), 0.8)
+        lid = (1 - (p / 0.082).square()).clamp_min(0)
+        eye = c.inside((-h - 0.58 * height * lid).maximum(h - 0.42 * height * lid) * k) * (lid > 0)
+        ball = ((p - 0.02 * s.pose).square() + (h + 0.04 * height).square()).sqrt()
+        c.paint(eye, rgb("f3efea") * (0.95 + 2 * h))
+        radius = 0.5 * height.clamp_max(0.1)
+        c.paint(eye * c.inside((ball - radius - 0.002) * k), s.iris * (0.9 + 8 * h.clamp(-0.05, 0.05)))
+        c.paint(eye * c.line((ball - radius) * k, 0.006), s.iris * 0.35)
+        c.paint(eye * c.inside((ball - 0.42 * radius) * k), rgb("14100f"))
+        c.paint(eye * c.inside(ellipse(p - 0.02 * s.pose + 0.012 * side, h + 0.012, 0.009, 0.009) * k), rgb("ffffff"))
+        c.shade(eye * soft(p, h + 0.5 * height, 0.2, 0.35 * height), 0.6)
+        c.paint(c.line((h + 0.58 * height * lid) * k, 0.011) * (p.abs() < 0.084), rgb("2a1a16"))
+        c.paint(0.5 * c.line((h + 0.58 * height * lid + 0.025) * k, 0.006) * (p.abs() < 0.075), s.skin * 0.5)
+        brow = h + 0.06 + 0.5 * height + 0.008 * smile - 1.5 * (p - 0.012 * sign).square() - 0.07 * sign * p
+        c.paint(0.85 * c.inside((brow.abs() - 0.014 + 0.07 * (p * sign).clamp_min(0)) * k) * (p.abs() < 0.1),
+                torch.lerp(s.hair, rgb("3a2a22"), 0.5) * 0.75)
+
+    c.shade(cover * c.inside((front - 0.03) * k, 0.05), 0.72)
+    fill(front, s.hair * lit + sheen * (0.7 - side * u).clamp_min(0) * (0.25 * s.hair + 0.12))
+    c.rgb *= 1.04 - 0.3 * ((c.x - 0.5).square() + (c.y - 0.5).square())
 
 
 def _drawing(c: Canvas, s: Scene) -> None:
-    _person(c, s, True)
+    k = 0.60 * s.zoom
+    u, v = _head(c, s, k)
+    yaw, side, ink = 0.46 * s.pose, s.light, s.hair * 0.3
+    shadow, dark = (colour * torch.tensor(tone).view(3, 1, 1) for colour, tone in (
+        (s.skin, (0.86, 0.72, 0.74)), (s.hair, (0.68, 0.64, 0.76))))
 
+    def fill(distance: Tensor, colour: Tensor, line: Tensor) -> Tensor:
+        """A flat shape with an outline; its cover."""
+        c.paint(c.inside((distance - 0.011) * k), line)
+        cover = c.inside((distance + 0.004) * k)
+        c.paint(cover, colour)
+        return cover
 
-def _person(c: Canvas, s: Scene, drawn: bool) -> None:
-    u, v = _head(c, s)
-    k = 0.56 * s.zoom
-    ones = torch.ones_like(u)
-    yaw = 0.55 * s.pose
+    # behind: rays, dots or stripes
+    dots = ((c.x * 8 % 1 - 0.5).square() + (c.y * 8 % 1 - 0.5).square()).sqrt()
+    pattern = torch.where(s.pattern == 0, (12 * torch.atan2(c.y - 0.55, c.x - 0.5)).sin() * 6, torch.where(
+        s.pattern == 1, (0.28 - dots) * 16, ((c.x + c.y) * 44).sin() * 4)).clamp(0, 1)
+    pale = torch.lerp(s.back, rgb("ffffff"), 0.35)
+    c.paint(torch.ones_like(u), torch.lerp(pale, pale * 0.92 + 0.08, pattern))
+    w = u - 0.09 * s.pose
+    rag = 0.17 * ((w * 4.2 + 0.5 + 0.25 * s.fringe) % 1 - 0.5).abs() - 0.04
+    back, front, under = _hair(s, u, v, 1.0, rag)
+    fill(back, dark, ink)
 
-    def fill(d: Tensor, colour: Tensor) -> None:
-        if drawn:
-            c.paint(c.inside((d - 0.012) * k), s.hair * 0.25)
-        c.paint(c.inside(d * k), colour)
+    # shoulders and neck
+    turn = u - 0.05 * s.pose
+    coat = ellipse(turn, v - 1.02, 0.54, 0.46)
+    neck = blend(box(turn, v - 0.45, 0.085 + 0 * u, 0.3 + 0 * u, 0.03), coat, 0.1)
+    skin = fill(neck, s.skin, ink)
+    c.paint(skin * c.inside((v - 0.56 - 0.3 * side * turn) * k), shadow)
+    opening = torch.where(s.neck == 0, ellipse(turn, v - 0.58, 0.19, 0.11), torch.where(
+        s.neck == 1, (turn.abs() + 0.55 * (v - 0.84)) / 1.14, ellipse(turn, v - 0.57, 0.15, 0.06)))
+    cloth = fill(coat.maximum(-opening), s.dress, s.dress * 0.4)
+    c.paint(cloth * c.inside((0.25 - side * turn) * k), s.dress * 0.8)
+    c.paint(cloth * c.inside((opening - 0.07) * k), torch.lerp(s.dress, rgb("ffffff"), 0.75))
+    c.paint(cloth * c.line((opening - 0.07) * k, 0.009), s.dress * 0.4)
 
-    c.paint(ones, s.back * (1 if drawn else 1.1 - 0.35 * c.y))
-    light = 1 if drawn else (1.0 - 0.5 * (u + v)).clamp(0.6, 1.2)
-    long = 0.1 + 0.75 * s.length
-    back = ellipse(u, v + 0.1, 0.46, 0.52).minimum(torch.maximum(u.abs() - 0.44, torch.maximum(-v - 0.1, v - long)))
-    fill(back, s.hair * 0.75 * light)
-    fill(ellipse(u - 0.05 * s.pose, v - 1.0, 0.62, 0.42), s.dress * light)
-    fill(torch.maximum((u - 0.03 * s.pose).abs() - 0.14, (v - 0.5).abs() - 0.2), s.skin * 0.8)
-    w = 0.37 * (1 - (0.45 if drawn else 0.3) * v.clamp_min(0) ** 1.5 * 1.6)
-    jaw = u - 0.06 * s.pose * v.clamp_min(0)
-    face = ellipse(jaw, v, w, 0.5)
-    shade = 1 if drawn else (1.08 - 0.35 * (jaw / w + 0.3).clamp(-1, 1).square() - 0.25 * jaw - 0.1 * v)
-    fill(face, s.skin * shade)
-    eye = 0.11 if drawn else 0.042
+    # head
+    face = blend(ellipse(u, v + 0.06, 0.36, 0.36), ellipse(u - 0.085 * s.pose, v - 0.32, 0.12, 0.13), 0.28)
+    cover = fill(face, s.skin, ink)
+    c.paint(cover * c.inside((under - 0.06) * k), shadow)
+    c.paint(cover * c.inside(-ellipse(u + 0.1 * side - 0.1 * s.pose, v, 0.38, 0.6) * k), shadow)
     for sign in (-1, 1):
-        turn = 0.42 * sign + yaw
-        ex, wide = 0.4 * turn.sin(), turn.cos().clamp_min(0.2)
-        p, h = u - ex, v - (0.1 if drawn else 0.0)
-        white = ellipse(p, h, (0.1 if drawn else 0.075) * wide, eye)
-        c.paint(c.inside(white * k), rgb("ffffff"))
-        iris = ellipse(p - 0.01 * s.pose, h, (0.075 if drawn else 0.034) * wide, eye * 0.9 if drawn else 0.036)
-        c.paint(c.inside(iris * k) * c.inside(white * k), s.iris * (1 + 2 * h if drawn else 1))
-        c.paint(c.inside(iris * k + 0.45 * eye * k), rgb("101018"))
-        c.paint(c.inside(ellipse(p + 0.02, h + 0.4 * eye, 0.016, 0.016) * k), rgb("ffffff"))
-        c.paint(c.line(white * k, 0.012) * (h < -0.2 * eye), rgb("20181a"))
-        c.paint(c.line((h + eye + 0.07 - 1.5 * p * p) * k, 0.012) * (p.abs() < 0.09 * wide), s.hair * 0.5)
-    nose = 0.12 * s.pose
-    c.shade(c.inside(ellipse(u - nose - 0.02, v - 0.2, 0.02 if drawn else 0.05, 0.012) * k, 0.01), 0.7)
-    mouth = v - (0.32 if drawn else 0.3) + 0.6 * s.smile * (u - 0.1 * s.pose).square() * 3 - 0.02 * s.smile
-    c.paint(c.line(mouth * k, 0.014) * ((u - 0.1 * s.pose).abs() < (0.07 if drawn else 0.12)), rgb("8f3a3f"))
-    opening = ellipse(u - 0.08 * s.pose, v - 0.12, 0.33, 0.42)
-    fringe = -0.2 + 0.3 * (u - 0.08 * s.pose) * s.part
-    cap = torch.maximum(ellipse(u, v + 0.08, 0.44, 0.5), torch.minimum(-opening, v - fringe))
-    fill(torch.maximum(cap, v - long), s.hair * light)
+        cheek = ellipse(u - 0.33 * (0.66 * sign + yaw).sin(), v - 0.24, 0.065, 0.032)
+        c.paint(0.45 * cover * c.inside(cheek * k, 0.02), rgb("f0787a"))
+    c.paint(c.inside(ellipse(u - 0.13 * s.pose, v - 0.235, 0.013, 0.009) * k), s.skin * 0.55)
+    m, smile = u - 0.115 * s.pose, s.smile
+    bow = v - 0.33 + smile * (6.0 * m * m - 0.02)
+    arch = (1 - (m / (0.065 + 0.02 * smile)).square()).clamp_min(0)
+    mouth = (bow - 0.075 * (smile - 0.15).clamp_min(0) * arch).maximum(-bow)
+    c.paint(c.inside((mouth - 0.006) * k) * (arch > 0), rgb("6a2228"))
+    c.paint(c.inside((mouth + 0.006) * k) * (arch > 0) * (bow > 0.025), rgb("e77a80"))
+
+    # eyes
+    height = EYES[1] * s.eye
+    for sign in (-1, 1):
+        turned = 0.48 * sign + yaw
+        p, h = (u - 0.335 * turned.sin()) / turned.cos().clamp_min(0.3), (v - 0.09) / height
+        lid = (1 - (p / 0.105).square()).clamp_min(0).sqrt()
+        rim = (h.abs() - 0.5 * lid) * height
+        eye = c.inside(rim * k) * (lid > 0)
+        q, g = p - 0.022 * s.pose, h * height
+        ball = ellipse(q, g, 0.074, 0.47 * height)
+        c.paint(eye, torch.where(h < -0.3, rgb("c9cbe0"), rgb("ffffff")))
+        c.paint(eye * c.inside(ball * k), s.iris * 0.35)
+        look = torch.lerp(s.iris * 0.55, s.iris * 1.25 + 0.15, (0.5 + 1.3 * h).clamp(0, 1))
+        c.paint(eye * c.inside((ball + 0.010) * k), look)
+        c.paint(eye * c.inside(ellipse(q, g, 0.03, 0.2 * height) * k), s.iris * 0.2)
+        c.paint(eye * c.inside(ellipse(q + 0.024 * side, g + 0.2 * height, 0.026, 0.030) * k), rgb("ffffff"))
+        c.paint(eye * c.inside(ellipse(q - 0.03 * side, g - 0.24 * height, 0.013, 0.015) * k), rgb("ffffff"))
+        upper = (rim.abs() - 0.02 - 0.08 * (p * sign).clamp_min(0)).maximum(g + 0.18 * height)
+        c.paint(c.inside(upper * k) * (p.abs() < 0.115), ink * 0.6)
+        c.paint(c.inside((rim.abs() - 0.004).maximum(0.3 - h) * k) * (p.abs() < 0.08), ink)
+        brow = v + 0.025 + 0.5 * height + 0.015 * smile - 1.5 * (p - 0.01 * sign).square() - 0.05 * sign * p
+        c.paint(c.line(brow * k, 0.012) * (p.abs() < 0.085), ink)
+
+    # hair in front: flat, with a shadow, a ring of light and a few strands
+    cover = fill(front, s.hair, ink)
+    c.paint(cover * c.inside(-ellipse(u + 0.13 * side, v + 0.02, 0.43, 0.62) * k), dark)
+    ring = (v + 0.33 - 0.5 * u * u + 0.05 * (u * 9 % 1 - 0.5).abs()).abs() - 0.03 + 0.07 * (u + 0.08 * side).abs()
+    c.paint(cover * c.inside(ring * k), torch.lerp(s.hair, rgb("ffffff"), 0.45))
+    strand = (torch.atan2(u - 0.04 * s.pose, v + 0.7) * 4.2 % 1 - 0.5) / 4.2 * (v + 0.7)
+    c.paint(0.7 * cover * c.line(strand * k, 0.006) * (v > -0.34 + 0.1 * (u * 40).sin()), dark)
 
 
 # ---- the sets -------------------------------------------------------------------------------------------------------
@@ -548,6 +739,20 @@ def faces(split: str = "train", size: int = 64) -> Domains:
     return _made("faces", split, size)
 
 
+def eye_chart(size: int = 64) -> Images:
+    """800 faces, every other one a portrait or a drawing, with eyes of any size in either style.
+
+    A network that learns "eye_size" from them cannot go by the style, as it could on `faces`, and so can tell whether
+    a translation has changed the shape or only the texture.
+    """
+    scene = _face_scene(COUNTS["train"], mix(9, 3))
+    wanted = torch.linspace(0.05, 0.28, len(scene["eye"])).view(-1, 1, 1, 1)
+    portraits, drawings = (render(style, {**scene, "eye": wanted / EYES[side]}, size)[0]
+                           for side, style in enumerate((_portrait, _drawing)))
+    images = torch.where((torch.arange(len(wanted)) % 2 == 0).view(-1, 1, 1, 1), portraits, drawings)
+    return Images(images, name="eye_chart", truth={"eye_size": wanted.flatten()})
+
+
 def read_labels(images: Tensor) -> Tensor:
     """The class of every pixel of label maps: the one of the nearest colour in `LABELS`.
 
@@ -585,14 +790,14 @@ def _part(name: str, split: str, size: int) -> list[Images]:
         maps = torch.tensor(list(LABELS.values()), dtype=torch.uint8)[classes.long()].movedim(-1, 1).contiguous()
         return [Images(maps, name="fronts/a", truth={"classes": classes}), Images(pictures, name="fronts/b")]
     make, known, *styles = {
-        "fruit": (_fruit_scene, ("count", "light"), _orange, _apple),
+        "fruit": (_fruit_scene, ("count", "light"), _oranges, _apples),
         "faces": (_face_scene, ("pose", "tilt", "smile", "hair", "skin", "length"), _portrait, _drawing)}[name]
     sides = []
     for side in (0, 1):
         scene = make(n, mix(seed, 1 + side))
         truth = {k: scene[k].flatten(1).squeeze(1) for k in known}
         if name == "faces":
-            truth["eye_size"] = torch.full((n,), (0.084, 0.22)[side])
+            truth["eye_size"] = EYES[side] * scene["eye"].flatten()
         if split == "test":
             truth["partner"] = render(styles[1 - side], scene, size)[0]
         sides.append(Images(render(styles[side], scene, size)[0], name=f"{name}/{'ab'[side]}", truth=truth))
