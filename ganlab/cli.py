@@ -28,6 +28,7 @@ EXAMPLES = {
   ganlab train dcgan --data ./my-photos --size 64 --steps 20000 --save-every 1000 --out runs/photos.pt
   ganlab train dcgan --data ./my-photos --size 64 --steps 40000 --out runs/photos.pt --resume
   ganlab train cyclegan --small --data fruit --size 32 --steps 1600 --decay 800
+  ganlab train cyclegan --data ./horses-and-zebras --size 256 --augment --steps 200000 --decay 100000
   ganlab train gan --data digits --steps 3000 --objective least-squares --schedule "discriminator_steps(2)"
   torchrun --standalone --nproc_per_node 2 -m ganlab train dcgan --data celeba --steps 50000""",
     "sample": """examples:
@@ -107,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     option("--small", action="store_true", help="narrow networks and their settings, for a CPU; options still count")
     option("--size", type=count, help="height and width to bring the images to")
     option("--channels", type=int, choices=[1, 3], help="1: grey, 3: colour")
+    option("--augment", action="store_true", help="mirror and crop the images of both domains at random")
     option("--batch-size", type=count, help="images a step (default: the model's)")
     option("--lr", type=number, metavar="RATE", **values, help="2e-4 or generator=1e-4 (default: the model's)")
     option("--objective", help="adversarial objective, for example least-squares")
@@ -195,7 +197,7 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     from ganlab import models
-    from ganlab.data import load
+    from ganlab.data import Domains, load
     from ganlab.training import Training
 
     if args.model not in models.MODELS:
@@ -218,6 +220,10 @@ def train(args: argparse.Namespace) -> int:
         raise GanlabError(f"{out} exists: --resume goes on from it, --force starts over, --out takes another file")
     else:
         images, seed = load(name, **loading), args.seed or 0
+        if args.augment:
+            if not isinstance(images, Domains):
+                raise GanlabError(f"--augment is for translations; {name} has one domain. Leave it out")
+            images = images.augmented()
         if cls.expects == "labels" and (classes := getattr(images, "classes", ())):
             options.setdefault("classes", len(classes))
         model = models.create(args.model, shape=images.shape, seed=seed, weights=dict(args.weight), **options)

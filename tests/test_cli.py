@@ -226,6 +226,14 @@ def test_small_settings_train_a_translation_on_embedded_data(capsys):
     assert "pix2pix on 800 images of fronts" in capsys.readouterr().out
 
 
+def test_augment_is_remembered_and_refused_where_there_is_one_domain(capsys):
+    words = ["--small", "--size", 32, "--augment", "--batch-size", 2, "--device", "cpu", "--out", "x.pt"]
+    assert ganlab("train", "pix2pix", "--steps", 1, *words) == 0
+    assert Training.restore("x.pt", device="cpu").data.augment
+    assert ganlab("train", "gan", "--augment", "--steps", 1, "--out", "y.pt", *TINY) == 1
+    assert "digits has one domain" in capsys.readouterr().err
+
+
 class TestSample:
     def test_is_a_picture_decided_by_the_seed(self, capsys):
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
