@@ -1,48 +1,69 @@
-"""What each model learns in a fixed number of steps, measured on images that it has not seen.
+"""What each model learns in a fixed number of steps, measured on data that it has not seen, for several seeds.
 
-    python benchmarks/quality.py [MODEL ...] [--seed 0] [--precision bf16]
+    python benchmarks/quality.py [MODEL ...] [--seeds 0 1 2] [--precision bf16]
 
-On MNIST's test split where it is on disk (8,000 images to train, 2,000 held out), else on the embedded digits
-(1,497 and 300; the bars are meant for MNIST and only reported there). Prints a table and says which bar is missed;
-exits with 1 if one is.
-
-- autoencoder: held-out squared error a pixel, beside PCA with as many dimensions; bar: at least 30 % below it.
-- vae: held-out negative ELBO in nats, and active units: latents whose mean varies by more than 0.01 over the data
-  (Burda et al. 2015, arXiv:1509.00519).
-- gan, dcgan: 1,000 samples read by a classifier trained on the real digits; bars: all ten classes, none above 25 %,
-  mean confidence at least 0.8. The Frechet distance is between that classifier's features of the samples and of
-  1,000 held-out images; the same distance between 1,000 training images and those is printed for scale.
+Digits are MNIST's test split where it is on disk (8,000 images to train, 2,000 held out), else the embedded digits
+(1,497 and 300; the bars for digits are meant for MNIST and only reported there). The translations and the points are
+embedded. Prints a table with the mean over the seeds, their spread (standard deviation) and the worst of them; a bar
+is met if every seed meets it; exits with 1 if one is missed.
 """
 
 import argparse
+import functools
+import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from sklearn.decomposition import PCA
 from speed import benchmark_set
 
-from ganlab import metrics, models
-from ganlab.data.images import Images
+from ganlab import data, metrics, models
+from ganlab.data import drawn, toys
+from ganlab.data.domains import Domains
+from ganlab.data.images import Images, to_float
+from ganlab.judges import Regressor
+from ganlab.models.base import Model
 from ganlab.training import Training
 
-Row = tuple[str, str, str, bool]
-"""(model and setting, measured, bar, whether it holds)"""
-
-Measure = Callable[[Images, Images, int, str], list[Row]]
-"""(training set, held-out set, seed, precision) -> rows"""
+Values = dict[str, float]
 
 
-def sets() -> tuple[Images, Images, bool]:
-    """(training set, held-out set, whether they are MNIST)."""
+@dataclass(frozen=True)
+class Measure:
+    """One model in one setting.
+
+    Attributes:
+        setting: for the table.
+        run: (seed, precision) -> values by name.
+        bars: name of a value to (">=" or "<=", bound).
+        digits: whether it learns digits, so that its bars are meant for MNIST.
+    """
+
+    setting: str
+    run: Callable[[int, str], Values]
+    bars: dict[str, tuple[str, float]]
+    digits: bool = False
+
+
+@functools.cache
+def digit_sets() -> tuple[Images, Images]:
+    """(training set, held-out set)."""
     images = benchmark_set()
-    is_mnist = images.name == "mnist"
-    return *images.split(2000 if is_mnist else 300), is_mnist
+    return images.split(2000 if images.name == "mnist" else 300)
 
 
-def autoencoder(train: Images, held_out: Images, seed: int, precision: str) -> list[Row]:
+@functools.cache
+def digit_judge() -> metrics.Judge:
+    """A classifier trained on the real digits."""
+    return metrics.Judge.trained_on(digit_sets()[0], steps=1000)
+
+
+def autoencoder(seed: int, precision: str) -> Values:
     """Held-out error beside PCA's, both in units of a pixel's range [0, 1]."""
+    train, held_out = digit_sets()
     latent, steps = 16, 3000
     x, y = (s.floats().flatten(1).add(1).div(2).cpu().numpy() for s in (train, held_out))
     pca = PCA(latent, svd_solver="covariance_eigh").fit(x)
@@ -50,77 +71,193 @@ def autoencoder(train: Images, held_out: Images, seed: int, precision: str) -> l
     model = models.create("autoencoder", shape=train.shape, latent=latent, seed=seed)
     Training(model, train, seed, learning_rate=1e-3, precision=precision).run(steps)
     error = ((model.reconstruct(held_out.floats()).cpu() - held_out.floats().cpu()) / 2).square().mean().item()
-    return [(f"autoencoder, {latent} numbers, {steps} steps of 128",
-             f"error {error:.4f}, PCA {pca_error:.4f}: {1 - error / pca_error:.0%} below", "30 % below PCA",
-             error <= 0.7 * pca_error)]
+    return {"error": error, "error of PCA": pca_error, "share below PCA": 1 - error / pca_error}
 
 
-def vae(train: Images, held_out: Images, seed: int, precision: str) -> list[Row]:
-    """Held-out negative ELBO (one z an image) and the number of active units."""
-    steps = 3000
+def vae(seed: int, precision: str) -> Values:
+    """Held-out negative ELBO in nats (one z an image), and active units: latents whose mean varies by more than 0.01
+    over the data (Burda et al. 2015, arXiv:1509.00519)."""
+    train, held_out = digit_sets()
     model = models.create("vae", shape=train.shape, seed=seed)
-    Training(model, train, seed, precision=precision).run(steps)
+    Training(model, train, seed, precision=precision).run(3000)
     x = held_out.floats().to(model.device)
     model.rng = torch.Generator(model.device).manual_seed(seed)
     with torch.no_grad():
         terms = {name: value.item() for name, value in model("autoencoder", model.play(x)).items()}
     active = int((model.encode(x).var(0) > 0.01).sum())
-    return [(f"vae, {model.config['latent']} numbers, {steps} steps of 128",
-             f"negative ELBO {sum(terms.values()):.1f} nats (reconstruction {terms['reconstruction']:.1f}, "
-             f"kl {terms['kl']:.1f}), {active} active units", "", True)]
+    return {"negative ELBO": sum(terms.values()), **terms, "active units": active}
 
 
-def adversarial(name: str, steps: int, batch_size: int, **config: int) -> Measure:
-    """Train one GAN and let the judge read 1,000 samples."""
+def adversarial(name: str, steps: int, batch_size: int, **config: int) -> Callable[[int, str], Values]:
+    """Train one GAN and let the judge read 1,000 samples. The Frechet distance is between its features of the samples
+    and of 1,000 held-out images; the same distance between training images and those is given for scale."""
 
-    def measure(train: Images, held_out: Images, seed: int, precision: str) -> list[Row]:
-        judge = metrics.Judge.trained_on(train, steps=1000)
+    def run(seed: int, precision: str) -> Values:
+        train, held_out = digit_sets()
         model = models.create(name, shape=train.shape, seed=seed, **config)
         Training(model, train, seed, batch_size=batch_size, precision=precision).run(steps)
         count = min(1000, len(held_out))
         real = held_out.floats()[:count]
-        report = metrics.judge_samples(judge, model.sample(1000, seed=seed)[:count].cpu(), real)
-        scale = metrics.judge_samples(judge, train.floats()[:count], real)
-        found = int((report.shares > 0).sum())
-        setting = "".join(f", {key} {value}" for key, value in config.items())
-        return [(f"{name}{setting}, {steps} steps of {batch_size}",
-                 f"{found} classes, largest {report.shares.max():.0%}, smallest {report.shares.min():.0%}, confidence "
-                 f"{report.confidence:.2f} (real {scale.confidence:.2f}), Frechet {report.frechet:.1f} (real "
-                 f"{scale.frechet:.1f}; {count} samples, judge {judge.accuracy(held_out):.1%} right)",
-                 "10 classes, none above 25 %, confidence 0.8",
-                 found == 10 and report.shares.max().item() <= 0.25 and report.confidence >= 0.8)]
-    return measure
+        report = metrics.judge_samples(digit_judge(), model.sample(1000, seed=seed)[:count].cpu(), real)
+        scale = metrics.judge_samples(digit_judge(), train.floats()[:count], real)
+        return {"classes": float((report.shares > 0).sum()), "largest class": report.shares.max().item(),
+                "smallest class": report.shares.min().item(), "confidence": report.confidence,
+                "Frechet": report.frechet, "Frechet of real": scale.frechet}
+    return run
 
+
+def conditional(name: str, steps: int, **config: int) -> Callable[[int, str], Values]:
+    """Train one conditional GAN, ask for every digit 100 times, and let the judge read what was drawn."""
+
+    def run(seed: int, precision: str) -> Values:
+        train, held_out = digit_sets()
+        model = models.create(name, shape=train.shape, classes=len(train.classes), seed=seed, **config)
+        Training(model, train, seed, batch_size=64, learning_rate=5e-4, decay=(steps // 2, steps),
+                 precision=precision).run(steps)
+        asked = torch.arange(1000) % len(train.classes)
+        samples = model.sample(len(asked), seed=seed, labels=asked).cpu()
+        right = (digit_judge().read(samples)[0] == asked).float()
+        report = metrics.judge_samples(digit_judge(), samples[:len(held_out)], held_out.floats()[:1000])
+        return {"as asked": right.mean().item(),
+                "as asked, worst digit": min(right[asked == label].mean().item() for label in range(len(train.classes))),
+                "Frechet": report.frechet}
+    return run
+
+
+def points(steps: int) -> Callable[[int, str], Values]:
+    """Modes found, of 25, and the share of 10,000 samples within three standard deviations of one; beside a plain GAN
+    with the same networks, batches, learning rates and turns."""
+
+    def run(seed: int, precision: str) -> Values:
+        train, values = data.load("grid25"), Values()
+        small = {"shape": train.shape, "latent": 2, "hidden": (128, 128, 128), "seed": seed}
+        for label, model in {"": models.create("wgangp", **small, weights={"gradient_penalty": 0.1}),
+                             " of a plain GAN": models.create("gan", **small)}.items():
+            Training(model, train, seed, batch_size=256, learning_rate=2e-3, schedule="discriminator_steps(2)",
+                     decay=(steps // 2, steps), precision=precision).run(steps)
+            found, good = metrics.mode_coverage(model.sample(10_000, seed=seed).cpu(), *toys.modes("grid25"))
+            values |= {f"modes{label}": float(found), f"good samples{label}": good}
+        return values
+    return run
+
+
+def translations(model: Model, test: Domains, judge: metrics.Judge) -> Values:
+    """Both ways: the share of translations that a judge of the two kinds takes for the other kind, the cycle error,
+    and the error to the true partner; the worse of the two directions, images in [-1, 1]."""
+    passed, cycle, error, nothing = [], [], [], []
+    for number, (real, back, to) in enumerate(((test.a, "a", "b"), (test.b, "b", "a"))):
+        x, partner = real.floats(), to_float(real.truth["partner"])
+        y = model.translate(x, to).cpu()
+        passed.append((judge.read(y)[0] == 1 - number).float().mean().item())
+        cycle.append((model.translate(y, back).cpu() - x).abs().mean().item())
+        error.append((y - partner).abs().mean().item())
+        nothing.append((x - partner).abs().mean().item())
+    return {"pass as the other kind": min(passed), "cycle error": max(cycle), "error to the partner": max(error),
+            "error of doing nothing": min(nothing)}
+
+
+def two_kinds(train: Domains) -> metrics.Judge:
+    """A classifier that tells A (class 0) from B (class 1)."""
+    images = torch.cat([train.a.images, train.b.images])
+    return metrics.Judge.trained_on(Images(images, torch.arange(2).repeat_interleave(len(train.a))), steps=100)
+
+
+def cyclegan(steps: int) -> Callable[[int, str], Values]:
+    """Translate held-out fruit both ways."""
+
+    def run(seed: int, precision: str) -> Values:
+        train, test = (data.load("fruit", split=split, size=32) for split in ("train", "test"))
+        model = models.create("cyclegan", shape=train.shape, seed=seed, **models.CycleGAN.small)
+        Training(model, train, seed, decay=(steps // 2, steps), precision=precision,
+                 **models.CycleGAN.small_training).run(steps)
+        return translations(model, test, two_kinds(train))
+    return run
+
+
+def ugatit(steps: int) -> Callable[[int, str], Values]:
+    """Translate held-out portraits into drawings, beside a CycleGAN as wide, with as many residual blocks, trained on
+    as many batches. The eyes' growth is 0 at the size that portraits have, 1 at that of drawings."""
+
+    def run(seed: int, precision: str) -> Values:
+        train, test = (data.load("faces", split=split, size=32) for split in ("train", "test"))
+        eyes = Regressor.trained_on(drawn.eye_chart(32), ["eye_size"], steps=600)
+        person = Regressor.trained_on(train, ["pose", "hair"], steps=600)
+        small, large = (eyes.read(side.floats())["eye_size"].mean().item() for side in (test.a, test.b))
+        width, blocks = models.UGATIT.small["width"], models.UGATIT.small["blocks"]
+        values = Values()
+        for label, model in {"": models.create("ugatit", shape=train.shape, seed=seed, **models.UGATIT.small),
+                             " of CycleGAN": models.create("cyclegan", shape=train.shape, seed=seed, width=width,
+                                                           blocks=2 * blocks)}.items():
+            Training(model, train, seed, decay=(steps // 2, steps), precision=precision,
+                     **models.UGATIT.small_training).run(steps)
+            y = model.translate(test.a.floats()).cpu()
+            grown = (eyes.read(y)["eye_size"].mean().item() - small) / (large - small)
+            pose = torch.corrcoef(torch.stack([person.read(y)["pose"][:, 0], test.a.truth["pose"]]))[0, 1].item()
+            hair = (person.read(y)["hair"] - test.a.truth["hair"]).abs().mean().item()
+            error = (y - to_float(test.a.truth["partner"])).abs().mean().item()
+            values |= {f"eyes' growth{label}": grown, f"pose{label}": pose, f"hair error{label}": hair,
+                       f"error to the partner{label}": error}
+        values["eyes: nearer to 1 than CycleGAN by"] = abs(1 - values["eyes' growth of CycleGAN"]) - \
+            abs(1 - values["eyes' growth"])
+        return values
+    return run
+
+
+DIGITS = {"classes": (">=", 10.0), "largest class": ("<=", 0.25), "confidence": (">=", 0.8)}
 
 MEASURES: dict[str, Measure] = {
-    "autoencoder": autoencoder,
-    "vae": vae,
-    "gan": adversarial("gan", 6000, 64),
-    "dcgan": adversarial("dcgan", 3000, 64, width=32),
+    "autoencoder": Measure("16 numbers, 3,000 steps of 128", autoencoder, {"share below PCA": (">=", 0.3)}, True),
+    "vae": Measure("16 numbers, 3,000 steps of 128", vae, {}, True),
+    "gan": Measure("6,000 steps of 64", adversarial("gan", 6000, 64), DIGITS, True),
+    "dcgan": Measure("width 32, 3,000 steps of 64", adversarial("dcgan", 3000, 64, width=32), DIGITS, True),
+    "cgan": Measure("8,000 steps of 64", conditional("cgan", 8000), {"as asked": (">=", 0.9)}, True),
+    "cdcgan": Measure("width 32, 2,500 steps of 64", conditional("cdcgan", 2500, width=32),
+                      {"as asked": (">=", 0.95)}, True),
+    "wgangp": Measure("grid of 25, hidden 128 x 3, two numbers of noise, 8,000 steps of 256, two critic steps, lambda "
+                      "0.1", points(8000), {"modes": (">=", 24.0), "good samples": (">=", 0.8)}),
+    "cyclegan": Measure("fruit, 32 px, small, 1,600 steps of 4", cyclegan(1600),
+                        {"pass as the other kind": (">=", 0.9), "cycle error": ("<=", 0.1)}),
+    "ugatit": Measure("faces, 32 px, small, 1,000 steps of 4", ugatit(1000),
+                      {"eyes: nearer to 1 than CycleGAN by": (">=", 0.0)}),
 }
+
+
+def rows(name: str, measure: Measure, seeds: list[int], precision: str) -> tuple[list[str], int]:
+    """(lines of the table, number of bars missed) of one model."""
+    began = time.perf_counter()
+    found = [measure.run(seed, precision) for seed in seeds]
+    seconds = (time.perf_counter() - began) / len(seeds)
+    counts = not measure.digits or digit_sets()[0].name == "mnist"
+    lines, missed = [f"| **{name}**: {measure.setting} | {seconds:.0f} s a seed | | | |"], 0
+    for value in found[0]:
+        of = [f[value] for f in found]
+        spread = f" ± {statistics.stdev(of):.2g}" if len(of) > 1 else ""
+        sign, bound = measure.bars.get(value, ("", 0.0))
+        worst = min(of) if sign == ">=" else max(of)
+        holds = worst >= bound if sign == ">=" else worst <= bound
+        missed += bool(sign) and counts and not holds
+        verdict = f"{sign} {bound:g} | {'met' if holds else 'MISSED'}" if sign and counts else "| "
+        lines.append(f"| {value} | {statistics.mean(of):.4g}{spread} | {f'{worst:.4g}' if sign else ''} | {verdict} |")
+    return lines, missed
 
 
 def main() -> int:
     """Measure, print the table, return the number to exit with."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(MEASURES)}; all by default")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
     arguments = parser.parse_args()
     if unknown := set(arguments.models) - set(MEASURES):
         parser.error(f"no measure for {', '.join(unknown)}; there are {', '.join(MEASURES)}")
-    train, held_out, is_mnist = sets()
     lines, missed = [], 0
     for name in arguments.models or MEASURES:
-        began = time.perf_counter()
-        for setting, measured, bar, holds in MEASURES[name](train, held_out, arguments.seed,
-                                                              arguments.precision):
-            missed += is_mnist and not holds
-            verdict = bar and f"{bar}: {'met' if holds else 'MISSED'}"
-            lines.append(f"| {setting} | {measured} | {verdict} | {time.perf_counter() - began:.0f} s |")
-    print(f"\n{train.name}: {len(train)} images to train, {len(held_out)} held out; seed {arguments.seed}; "
+        some, wrong = rows(name, MEASURES[name], arguments.seeds, arguments.precision)
+        lines, missed = lines + some, missed + wrong
+    train, held_out = digit_sets()
+    print(f"\ndigits: {train.name}, {len(train)} to train, {len(held_out)} held out; seeds {arguments.seeds}; "
           f"{arguments.precision}; {torch.get_num_threads()} threads\n")
-    print("| model | held out | bar | time |\n|---|---|---|---|")
+    print("| model | mean ± spread | worst seed | bar | |\n|---|---|---|---|---|")
     print("\n".join(lines))
     return 1 if missed else 0
 

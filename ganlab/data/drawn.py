@@ -739,18 +739,18 @@ def faces(split: str = "train", size: int = 64) -> Domains:
     return _made("faces", split, size)
 
 
-def eye_chart(size: int = 64) -> Images:
-    """800 faces, every other one a portrait or a drawing, with eyes of any size in either style.
+def eye_chart(size: int = 64, n: int = 800) -> Images:
+    """n faces, portraits and drawings, with eyes of any size in either style.
 
     A network that learns "eye_size" from them cannot go by the style, as it could on `faces`, and so can tell whether
     a translation has changed the shape or only the texture.
     """
-    scene = _face_scene(COUNTS["train"], mix(9, 3))
-    wanted = torch.linspace(0.05, 0.28, len(scene["eye"])).view(-1, 1, 1, 1)
-    portraits, drawings = (render(style, {**scene, "eye": wanted / EYES[side]}, size)[0]
-                           for side, style in enumerate((_portrait, _drawing)))
-    images = torch.where((torch.arange(len(wanted)) % 2 == 0).view(-1, 1, 1, 1), portraits, drawings)
-    return Images(images, name="eye_chart", truth={"eye_size": wanted.flatten()})
+    images, heights = [], []
+    for side, style in enumerate((_portrait, _drawing)):
+        scene = _face_scene(n // 2, mix(9, side))
+        heights.append(torch.linspace(0.05, 0.28, n // 2))
+        images.append(render(style, {**scene, "eye": heights[-1].view(-1, 1, 1, 1) / EYES[side]}, size)[0])
+    return Images(torch.cat(images), name="eye_chart", truth={"eye_size": torch.cat(heights)})
 
 
 def read_labels(images: Tensor) -> Tensor:
