@@ -76,9 +76,10 @@ class Pool(nn.Module):
         # device, since asking how full the pool is would wait for it.
         for image, slot, stays in zip(new.detach().float(), slots, keep, strict=True):
             filling = self.filled < size
-            slot = torch.where(filling, self.filled, slot)
-            old = self.images[slot].clone()
-            self.images[slot] = torch.where(filling | ~stays, image, old)
+            slot = torch.where(filling, self.filled, slot)[None]
+            # Not `images[slot]`: an index of no dimension is read by the processor.
+            old = self.images.index_select(0, slot)[0]
+            self.images.index_copy_(0, slot, torch.where(filling | ~stays, image, old)[None])
             out.append(torch.where(filling | stays, image, old))
             self.filled += filling
         return torch.stack(out)

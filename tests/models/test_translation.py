@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganlab import data, models, perceptual
 from ganlab.data.domains import Domains
@@ -168,6 +169,23 @@ def test_the_pool_fills_and_then_exchanges_half_of_what_it_is_given():
 def test_a_pool_of_no_images_returns_what_it_is_given():
     x = torch.randn(2, 1, 4, 4, requires_grad=True)
     assert torch.equal(Pool(0, (1, 4, 4))(x), x) and not Pool(0, (1, 4, 4))(x).requires_grad
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_turn_waits_for_the_device(name, fronts):
+    class Refused(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            assert function is not torch.ops.aten._local_scalar_dense.default, "a value is read from a tensor"
+            return function(*args, **kwargs or {})
+
+    model = small(name)
+    model.rng = torch.Generator().manual_seed(0)
+    with Refused():
+        round = model.play(*pair(fronts, 2))
+        for player in model.players:
+            model(player, round)
+    with pytest.raises(AssertionError, match="is read"), Refused():
+        round.x.sum().item() if name == "pix2pix" else round.a.sum().item()
 
 
 def test_cyclegan_terms_are_those_of_the_paper(fronts):
