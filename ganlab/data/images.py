@@ -180,7 +180,7 @@ class Batches:
         y = None if other is None else to_float(other.to(self.device))
         if getattr(self.data, "augment", False):
             assert y is not None
-            rng = torch.Generator().manual_seed(mix(self.seed, step, 3, self.share[0]))
+            rng = torch.Generator(self.device).manual_seed(mix(self.seed, step, 3, self.share[0]))
             return augment(x, y, rng, together=self.data.paired)  # type: ignore[attr-defined]
         return x, y
 
@@ -195,22 +195,23 @@ def augment(x: Tensor, y: Tensor, rng: torch.Generator, together: bool) -> tuple
     Source: the augmentation of pix2pix (arXiv:1611.07004, section 6.2) and of CycleGAN and U-GAT-IT after it.
 
     Args:
-        rng: of the CPU.
+        rng: of the images' device.
         together: image i of x and image i of y are changed alike, since they belong together.
     """
     first = _crop(len(x), rng)
     second = first if together else _crop(len(y), rng)
-    return tuple(F.grid_sample(images, F.affine_grid(theta.to(images.device), list(images.shape), align_corners=False),
+    return tuple(F.grid_sample(images, F.affine_grid(theta, list(images.shape), align_corners=False),
                                padding_mode="border", align_corners=False)
                  for images, theta in ((x, first), (y, second)))  # type: ignore[return-value]
 
 
 def _crop(n: int, rng: torch.Generator) -> Tensor:
     """n affine maps (N x 2 x 3) from the coordinates of a crop, in [-1, 1], to those of the image it is cut from."""
-    share = 256 / 286
-    mirror = torch.randint(0, 2, (n,), generator=rng).mul(2).sub(1) * share
-    shift = (torch.rand(n, 2, generator=rng) * 2 - 1) * (1 - share)
-    theta = torch.zeros(n, 2, 3)
+    share, device = 256 / 286, rng.device
+    # Drawn where they are used: what comes from the CPU would wait for the device in every step.
+    mirror = torch.randint(0, 2, (n,), generator=rng, device=device).mul(2).sub(1) * share
+    shift = (torch.rand(n, 2, generator=rng, device=device) * 2 - 1) * (1 - share)
+    theta = torch.zeros(n, 2, 3, device=device)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = mirror, share, shift
     return theta
 

@@ -396,6 +396,14 @@ def test_augmented_batches_repeat_with_the_seed(fronts):
     assert not torch.equal(batches[0], Batches(fronts, 4, torch.device("cpu"), 0)[5][1])
 
 
+def test_augmentation_is_drawn_where_the_images_are(fronts, monkeypatch):
+    asked, drawn = [], torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda device="cpu": asked.append(torch.device(device).type) or drawn())
+    monkeypatch.setattr("ganlab.data.images.augment", lambda x, y, rng, together: (x, y))
+    Batches(fronts.augmented(), 4, torch.device("meta"), 0)[0]
+    assert asked == ["cpu", "meta"], "the order by the CPU, the crops by the device"
+
+
 def test_a_checkpoint_does_not_go_on_with_another_second_domain(fronts, tmp_path):
     Training(small("cyclegan"), fronts, batch_size=2, device="cpu").run(1, progress=False).save(tmp_path / "c.pt")
     other = Domains(fronts.a, Images(255 - fronts.b.images), paired=True, name=fronts.name)
