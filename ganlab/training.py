@@ -519,9 +519,15 @@ def _check_kind(model: Model, data: Dataset) -> None:
                             "paired set such as 'fronts', or cyclegan")
     elif isinstance(data, Domains):
         raise DataError(f"{data.name} has two domains, and {model.name} learns one; pass its side a or b")
-    elif model.expects == "labels" and getattr(data, "labels", None) is None:
-        raise DataError(f"{model.name} needs a label for every image, and {data.name} has none; put the images of each "
-                        "class into a sub-folder of their own, or use gan or dcgan")
+    elif model.expects == "labels":
+        if (labels := getattr(data, "labels", None)) is None:
+            raise DataError(f"{model.name} needs a label for every image, and {data.name} has none; put the images of "
+                            "each class into a sub-folder of their own, or use gan or dcgan")
+        # Asked once and here, since on another device than the CPU a step does not look.
+        if (classes := model.config.get("classes")) and not 0 <= labels.min() <= labels.max() < classes:
+            raise DataError(f"the labels of {data.name} go from {labels.min()} to {labels.max()}, but this "
+                            f"{model.name} knows 0 to {classes - 1}; build it with classes={labels.max() + 1}, or "
+                            "number them anew")
 
 
 def _tensorboard(folder: str | os.PathLike[str]) -> Any:

@@ -260,6 +260,13 @@ def test_training_refuses_data_without_labels():
         Training(linear(), Images(torch.zeros(16, 1)), batch_size=8, device="cpu")
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], [-1, 0, 1, 2]])
+def test_training_refuses_labels_that_the_model_does_not_know(labels):
+    data = Images(torch.zeros(400, 1), torch.tensor(labels).repeat(100), name="many")
+    with pytest.raises(DataError, match=f"many go from {min(labels)} to {max(labels)}.*knows 0 to 2.*classes="):
+        Training(linear(), data, batch_size=8, device="cpu")
+
+
 @pytest.mark.parametrize("fake_labels", ["random", "batch"])
 def test_learns_to_obey_the_label(fake_labels):
     torch.manual_seed(0)
