@@ -413,7 +413,7 @@ class Training:
 
         Args:
             path: what `save` wrote. If it is damaged, the one before is used, with a warning.
-            data: the same data set; by default loaded again by its name.
+            data: the same data set, augmented as before if it was; by default loaded again by its name.
             model: a new model of the same kind; needed only for models outside `ganlab.models`.
             device: where to go on; by default the best device there is.
             changes: arguments of `Training` that may differ from now on: checkpoint and save_every (by default, a
@@ -462,8 +462,10 @@ class Training:
                                       "name; pass the same set as data=...")
             from ganlab.data import rebuild
             data = rebuild(content["data"]["spec"])
-        data = as_dataset(data)
-        then, here = content["data"]["fingerprint"], fingerprint(data)
+        data, then = as_dataset(data), content["data"]["fingerprint"]
+        if then.get("augment") and isinstance(data, Domains):
+            data = data.augmented()
+        here = fingerprint(data)
         if {**then, "sum": 0} != {**here, "sum": 0} or not math.isclose(then["sum"], here["sum"], rel_tol=1e-5):
             raise CheckpointError(f"the run was trained on {then}, this is {here}; pass the same data set")
         arguments = {"batch_size": content["batch_size"], "learning_rate": content["learning_rates"],

@@ -222,12 +222,13 @@ def mix(*numbers: int) -> int:
 
 
 def fingerprint(data: Dataset) -> dict[str, Any]:
-    """What tells one data set from another in a checkpoint: its size, shape, and a sum over a few images."""
+    """What tells one data set from another in a checkpoint: its size, shape, a sum over a few images, and whether its
+    batches are augmented."""
     index = torch.linspace(0, len(data) - 1, min(16, len(data))).long()
     values = torch.cat([part.cpu().double().flatten() for part in data.fetch(index) if part is not None])
     weights = torch.arange(1, values.numel() + 1, dtype=torch.double).sqrt()
     return {"name": data.name, "count": len(data), "shape": list(data.shape),
-            "sum": float((values * weights).sum())}
+            "sum": float((values * weights).sum()), **({"augment": True} if getattr(data, "augment", False) else {})}
 
 
 def as_dataset(data: Dataset | Tensor) -> Dataset:

@@ -404,6 +404,15 @@ def test_augmentation_is_drawn_where_the_images_are(fronts, monkeypatch):
     assert asked == ["cpu", "meta"], "the order by the CPU, the crops by the device"
 
 
+def test_a_checkpoint_goes_on_augmented_and_only_if_it_was(fronts, tmp_path):
+    for images, name in ((fronts.augmented(), "varied.pt"), (fronts, "plain.pt")):
+        Training(small("cyclegan"), images, batch_size=2, device="cpu").run(1, progress=False).save(tmp_path / name)
+    assert Training.restore(tmp_path / "varied.pt", fronts, device="cpu").data.augment
+    assert not Training.restore(tmp_path / "plain.pt", fronts, device="cpu").data.augment
+    with pytest.raises(CheckpointError, match="'augment': True}; pass the same data set"):
+        Training.restore(tmp_path / "plain.pt", fronts.augmented(), device="cpu")
+
+
 def test_a_checkpoint_does_not_go_on_with_another_second_domain(fronts, tmp_path):
     Training(small("cyclegan"), fronts, batch_size=2, device="cpu").run(1, progress=False).save(tmp_path / "c.pt")
     other = Domains(fronts.a, Images(255 - fronts.b.images), paired=True, name=fronts.name)
