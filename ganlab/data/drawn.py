@@ -135,7 +135,7 @@ def blend(a: Tensor, b: Tensor, width: float) -> Tensor:
 
 def render(draw: Callable[[Canvas, Scene], None], scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
     """Paint scenes, few enough at once for the processor's cache: pixels and classes as `Canvas.pixels`."""
-    scale = max(1, min(4, 128 // size))
+    scale = 2 if size <= 64 else 1
     few = max(1, 2**18 // (size * scale) ** 2)
     parts = []
     for i in range(0, len(next(iter(scene.values()))), few):
@@ -440,7 +440,8 @@ def _fruits(c: Canvas, s: Scene, apples: bool) -> None:
             c.paint(cover, skin * lit + 0.8 * shine ** 90 + 0.14 * shine ** 12)
         else:
             skin = torch.lerp(rgb("ffab2e"), rgb("f47a14"), ripe) * (1 + 0.22 * peel[:, :1])
-            c.paint(cover, (skin - 0.25 * dip * rgb("604020")) * (0.1 + 0.95 * lit) + rgb("ffe0b0") * (0.3 * shine ** 22))
+            skin = skin - 0.25 * dip * rgb("604020")
+            c.paint(cover, skin * (0.1 + 0.95 * lit) + rgb("ffe0b0") * (0.3 * shine ** 22))
         c.shade(cover * (1 - z) ** 3, 0.75)
         c.paint(cover * (1 - z) ** 2 * v.clamp(0, 1) * 0.3, s.table)
         bend = u - 0.14 * (v + 0.7).square() * leaf.sign()
