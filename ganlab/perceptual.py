@@ -25,8 +25,9 @@ def perceptual_loss(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _scaled(images: Tensor) -> Tensor:
-    images = images.float().add(1).div(2).expand(-1, 3, -1, -1)
-    return (images - images.new_tensor(MEAN)[:, None, None]) / images.new_tensor(SPREAD)[:, None, None]
+    # Colour by colour with plain numbers: a tensor made of them here would wait for the device in every step.
+    colours = images.float().add(1).div(2).expand(-1, 3, -1, -1).split(1, 1)
+    return torch.cat([(c - mean) / spread for c, mean, spread in zip(colours, MEAN, SPREAD, strict=True)], 1)
 
 
 @functools.cache

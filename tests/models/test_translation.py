@@ -146,6 +146,16 @@ def test_perceptual_loss_says_where_the_weights_belong_and_works_once_they_are_t
         perceptual.vgg16.cache_clear()
 
 
+def test_scaling_for_the_classifier_brings_no_numbers_to_the_device():
+    class Refused(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            assert "lift" not in function.name(), "a tensor is made of Python's numbers"
+            return function(*args, **kwargs or {})
+
+    with Refused():
+        assert perceptual._scaled(torch.zeros(2, 1, 4, 4)).shape == (2, 3, 4, 4)
+
+
 # ---- CycleGAN -----------------------------------------------------------------------------------------------------
 
 
