@@ -119,7 +119,7 @@ def conditional(name: str, steps: int, **config: int) -> Callable[[int, str], Va
         right = (digit_judge().read(samples)[0] == asked).float()
         report = metrics.judge_samples(digit_judge(), samples[:len(held_out)], held_out.floats()[:1000])
         return {"as asked": right.mean().item(),
-                "as asked, worst digit": min(right[asked == label].mean().item() for label in range(len(train.classes))),
+                "as asked, worst digit": min(right[asked == label].mean().item() for label in asked.unique()),
                 "Frechet": report.frechet}
     return run
 

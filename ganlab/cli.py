@@ -133,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
     option("--label", type=int, help="what to draw, for cgan and cdcgan (default: all classes in turn)")
     option("--seed", type=int, default=0, help="default: 0")
     option("--out", default="grid.png", help="default: grid.png")
-    option("--data", metavar="FOLDER", help="images to translate (default: the test images of the training's set)")
+    option("--data", metavar="FOLDER", help="images to translate (default: those to test on, of the training's set)")
     option("--to", default="b", choices=["a", "b"], help="the domain to translate to (default: b)")
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
 
@@ -207,13 +207,19 @@ def train(args: argparse.Namespace) -> int:
     out = Path(args.out or f"runs/{args.model}-{Path(name).name}.pt")
     asked = {key: value for key, value in vars(args).items() if value is not None}
     loading = {key: asked[key] for key in ("size", "channels") if key in asked}
-    options = (dict(cls.small) if args.small else {}) | dict(args.set) | {key: asked[key] for key in ("objective",) if key in asked}
+    options = dict(cls.small if args.small else {}) | dict(args.set)
+    options |= {"objective": args.objective} if args.objective else {}
     rates = dict(args.lr or ())
     how: dict[str, Any] = {key: asked[key] for key in ("device", "precision", "log_every", "save_every", "tensorboard")
                            if key in asked} | {"checkpoint": out}
     if args.resume:
+        how |= {} if args.decay is None else {"decay": (args.decay, args.steps)}
         training = Training.restore(out, load(name, **loading) if args.data else None, **how)
         _refuse_differences(asked, options, training, out)
+        if training.decay and training.decay[1] < args.steps:
+            raise GanlabError(f"the learning rates of {out} are 0 from step {training.decay[1]} on, and the steps to "
+                              f"{args.steps} would change nothing; give --decay STEP, from which they shall fall to 0 "
+                              "by the last one")
         training.weights.update(args.weight)
         training.learning_rates.update(_for_each(training.learning_rates, rates))
     elif out.exists() and not args.force:
@@ -258,8 +264,9 @@ def _refuse_differences(asked: dict[str, Any], options: dict[str, Any], training
     """A resumed run keeps its configuration; say so where the command line asks for another."""
     from ganlab.schedule import parse
 
-    saved = training.recording()
+    saved = training.recording() | {"augment": getattr(training.data, "augment", False)}
     wanted = {key: asked[key] for key in ("model", "seed", "batch_size") if key in asked} | options
+    wanted |= {"augment": True} if asked.get("augment") else {}
     wanted |= {"schedule": str(parse(asked["schedule"]))} if "schedule" in asked else {}
     for key, value in wanted.items():
         kept = (saved | saved["config"]).get(key)
@@ -283,8 +290,8 @@ def sample(args: argparse.Namespace) -> int:
     label = {} if args.label is None else {"labels": args.label}
     translates = model.expects in ("pairs", "domains")
     columns = min(args.n, 8) if translates else None
-    images = _translated(model, content["data"]["spec"], args, min(args.n, 8)) if translates else \
-        model.sample(args.n, seed=args.seed, **label)
+    images, number = _translated(model, content["data"]["spec"], args, min(args.n, 8)) if translates else \
+        (model.sample(args.n, seed=args.seed, **label), args.n)
     if images.ndim != 4:
         raise GanlabError(f"{args.checkpoint} makes points, not images; plot them in a notebook")
     out = Path(args.out)
@@ -294,12 +301,12 @@ def sample(args: argparse.Namespace) -> int:
     except ValueError:
         raise GanlabError(f"cannot tell the format of {out}; give --out a name such as grid.png") from None
     what = "translations" if translates else "samples"
-    print(f"{args.n} {what} of {content['model']} after {content['step']} steps: {out}")
+    print(f"{number} {what} of {content['model']} after {content['step']} steps: {out}")
     return 0
 
 
-def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, columns: int) -> Any:
-    """Rows of inputs, each with the row of their translations below it."""
+def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, columns: int) -> tuple[Any, int]:
+    """Rows of inputs, each with the row of their translations below it, and how many there are."""
     import torch
 
     from ganlab.data import folder, rebuild
@@ -310,9 +317,11 @@ def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, colu
         channels, size, _ = model.config["shape"]
         images: Any = folder(args.data, size, channels)
     elif spec:
+        own = spec.get("translation")
+        test = {**spec, "translation": {**own, "split": "test"}} if own else {**spec, "split": "test"}
         domains: Any
         try:
-            domains = rebuild({**spec, "split": "test"})
+            domains = rebuild(spec if "edges" in spec else test)
         except DataError:  # not every set has images to test on
             domains = rebuild(spec)
         images = domains.b if args.to == "a" else domains.a
@@ -321,7 +330,8 @@ def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, colu
     x = to_float(images.fetch(torch.arange(min(args.n, len(images))))[0]).to(model.device)
     torch.manual_seed(args.seed)
     rows = [row for some in x.split(columns) for row in (some, model.translate(some, to=args.to))]
-    return torch.cat([torch.cat([row, row.new_zeros(columns - len(row), *row.shape[1:])]) for row in rows])
+    filled = [torch.cat([row, row.new_zeros(columns - len(row), *row.shape[1:])]) for row in rows]
+    return torch.cat(filled), len(x)
 
 
 def data(args: argparse.Namespace) -> int:

@@ -69,7 +69,7 @@ class LabelReader(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             reader = cls(int(classes.max()) + 1).to(device)
-            fit(reader, Images(data.b.images, classes), F.cross_entropy, steps, seed)
+            fit(reader, Images(data.b.images, classes.to(data.b.images.device)), F.cross_entropy, steps, seed)
         return reader
 
     @torch.no_grad()
@@ -117,7 +117,7 @@ class Regressor(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             regressor = cls({name: v.shape[1] for name, v in values.items()}).to(device)
-            wanted = torch.cat(list(values.values()), 1)
+            wanted = torch.cat(list(values.values()), 1).to(images.device)
             regressor.mean.copy_(wanted.mean(0))
             regressor.std.copy_(wanted.std(0))
             fit(regressor, Images(images, (wanted - wanted.mean(0)) / wanted.std(0)), F.mse_loss, steps, seed)

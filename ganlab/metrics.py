@@ -388,7 +388,7 @@ def mode_coverage(samples: Tensor, modes: Tensor, radius: float, least: float = 
         modes: M x k.
         radius: usually three standard deviations of a mode.
     """
-    distance, nearest = torch.cdist(samples.float(), modes.float()).min(1)
+    distance, nearest = torch.cdist(samples.float().cpu(), modes.float().cpu()).min(1)
     good = distance <= radius
     counts = torch.bincount(nearest[good], minlength=len(modes))
     enough = max(1.0, least * int(good.sum()) / len(modes))

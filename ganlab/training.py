@@ -189,17 +189,17 @@ class Training:
                 {"weights": self.weights, "learning_rates": self.learning_rates}[entry.kind][entry.name] = entry.value
         weights, changed = self.weights.take(self.step)
         rates, changed_rates = self.learning_rates.take(self.step)
-        left = self._rate_left()
+        left = self._rate_left(self.step)
         for player, rate in rates.items():
             for group in self.optimizers[player].param_groups:
                 group["lr"] = rate * left
         self.interventions += changed + changed_rates
         return weights
 
-    def _rate_left(self) -> float:
-        """What the decay leaves of the learning rates in this step."""
-        first, last = self.decay or (self.step, self.step + 1)
-        return min(1.0, max(0.0, (last - self.step) / (last - first)))
+    def _rate_left(self, step: int) -> float:
+        """What the decay leaves of the learning rates in a step, counted from 0."""
+        first, last = self.decay or (step, step + 1)
+        return min(1.0, max(0.0, (last - step) / (last - first)))
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = PRECISIONS[self.precision]
@@ -338,7 +338,7 @@ class Training:
 
     def _close_row(self, bar: tqdm[Any] | None = None) -> None:
         values = {f"weight/{n}": v for n, v in self.weights.items()} | \
-                 {f"learning_rate/{n}": v * self._rate_left() for n, v in self.learning_rates.items()}
+                 {f"learning_rate/{n}": v * self._rate_left(self.step - 1) for n, v in self.learning_rates.items()}
         done, self._row_step = self.step - self._row_step, self.step
         row = self.history.close_row(self.step, values, self._reduce)
         # The clock is read after the terms, which wait for the device.

@@ -234,6 +234,17 @@ def test_augment_is_remembered_and_refused_where_there_is_one_domain(capsys):
     assert "digits has one domain" in capsys.readouterr().err
 
 
+def test_a_finished_decay_is_not_resumed_in_silence(capsys):
+    words = ["train", "pix2pix", "--small", "--size", 32, "--batch-size", 2, "--device", "cpu", "--out", "x.pt"]
+    assert ganlab(*words, "--steps", 2, "--decay", 1) == 0
+    assert ganlab(*words, "--steps", 4, "--resume") == 1
+    assert "0 from step 2 on" in capsys.readouterr().err
+    assert ganlab(*words, "--steps", 4, "--decay", 3, "--resume") == 0
+    assert checkpoint.read("x.pt")["decay"] == (3, 4)
+    assert ganlab(*words, "--steps", 5, "--decay", 4, "--augment", "--resume") == 1
+    assert "goes on with augment = False" in capsys.readouterr().err
+
+
 class TestSample:
     def test_is_a_picture_decided_by_the_seed(self, capsys):
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
@@ -268,6 +279,17 @@ class TestSample:
         Image.new("RGB", (50, 40), "red").save(tmp_path / "own" / "red.png")
         assert ganlab("sample", "x.pt", "--data", tmp_path / "own", "--out", "own.png", "--device", "cpu") == 0
         assert Image.open("own.png").getpixel((20, 20)) == (255, 0, 0)
+        assert "1 translations" in capsys.readouterr().out
+
+    def test_own_domains_show_the_images_to_test_on(self, tmp_path):
+        for folder, colour in {"trainA": "red", "trainB": "green", "testA": "blue", "testB": "white"}.items():
+            (tmp_path / "mine" / folder).mkdir(parents=True)
+            for i in range(3):
+                Image.new("RGB", (40, 40), colour).save(tmp_path / "mine" / folder / f"{i}.png")
+        assert ganlab("train", "cyclegan", "--small", "--data", "./mine", "--size", 32, "--steps", 1, "--batch-size", 1,
+                      "--device", "cpu", "--out", "x.pt") == 0
+        assert ganlab("sample", "x.pt", "--n", 2, "--out", "x.png", "--device", "cpu") == 0
+        assert Image.open("x.png").getpixel((20, 20)) == (0, 0, 255)
 
     def test_a_model_without_labels_refuses_one(self, capsys):
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)

@@ -79,6 +79,15 @@ class TestBegin:
         lesson = course.begin("ci", f"{tmp_path}/")
         assert (len(lesson.data), len(lesson.held_out)) == (10, 2)
 
+    def test_two_domains_of_ones_own_may_differ_much_in_number(self, tmp_path, capsys):
+        for folder, n in {"trainA": 14, "trainB": 6}.items():
+            (tmp_path / folder).mkdir()
+            for i in range(n):
+                Image.new("RGB", (8, 8), (9 * i, 0, 0)).save(tmp_path / folder / f"{i}.png")
+        lesson = course.begin("ci", str(tmp_path), size=8)
+        assert (len(lesson.data.a), len(lesson.data.b), len(lesson.held_out.b)) == (13, 5, 1)
+        assert "13 images a side" in capsys.readouterr().out
+
     def test_is_seeded(self, capsys):
         import torch
 

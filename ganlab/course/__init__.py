@@ -73,7 +73,8 @@ def begin(profile: str = "", dataset: str = "digits", size: int | Mapping[str, i
         train, held_out = (data.load(dataset, split=split, size=size) for split in ("train", "test"))
     else:  # a folder of images
         everything = data.load(dataset, split="all", size=size)
-        train, held_out = everything.split(max(1, len(everything) // 6))
+        smaller = min(len(everything.a), len(everything.b)) if isinstance(everything, Domains) else len(everything)
+        train, held_out = everything.split(max(1, smaller // 6))
     lesson = Lesson(profile, device, train, held_out)
     shape = " x ".join(map(str, lesson.data.shape))
     kind = "points" if len(lesson.data.shape) == 1 else "images"

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from ganlab.data.domains import Domains
 from ganlab.data.files import ImageFiles, View, draw_edges, measure
 from ganlab.data.folder import FITS, checked, folder, list_images, measure_all, settle, visible
@@ -166,5 +168,6 @@ def edges(source: str | Path | Images | ImageFiles, size: int = 64, channels: in
     if isinstance(photos, ImageFiles):
         drawings = replace(photos, view="edges", spec={}, _ahead={})
     else:
-        drawings = replace(photos, images=draw_edges(photos.images), spec={})
+        drawn = torch.cat([draw_edges(some) for some in photos.images.split(256)])
+        drawings = replace(photos, images=drawn, spec={})
     return Domains(drawings, photos, True, f"edges of {photos.name}", {"edges": photos.spec} if photos.spec else {})

@@ -52,7 +52,8 @@ class Pool(nn.Module):
     arXiv:1612.07828, section 2.3).
 
     Until `size` images are in it, it returns what it is given. From then on each image is, with probability 1/2,
-    exchanged for one of the pool. Pool and number of images are buffers, so that a checkpoint holds them.
+    exchanged for one of the pool. Pool and number of images are buffers, so that a checkpoint holds them. Where several
+    processes train together each has a pool of its own, and a checkpoint holds the first one's.
     """
 
     images: Tensor

@@ -111,7 +111,7 @@ class Pix2Pix(Model):
     dropout. The discriminator's term is halved, which slows it down (section 3.4).
 
     Args:
-        shape: (C, H, W) of the images of both domains, H = W = 8, 16, 32 ... 256.
+        shape: (C, H, W) of the images of both domains, H = W = 8, 16, 32 ...; the paper has 256.
         width: channels of the first layers of both networks.
         layers: of the PatchGAN, see `patchgan`.
         objective: a name in `ganlab.objectives.OBJECTIVES`.
