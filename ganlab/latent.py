@@ -1,7 +1,7 @@
 """Looking at latent spaces: codes of a data set, t-SNE, paths between codes, and the search for a latent."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,8 +72,8 @@ class Search:
         generated: N x C x H x W, G(z*) alone.
         z: N x latent, z*: where the best start has ended.
         best: int64 of length N, which start that was.
-        losses: "contextual", "perceptual" (if it has a weight) and "total", their weighted sum; each
-            (iterations + 1) x S x N, before every step and after the last.
+        losses: "contextual", "perceptual" and "norm" (where they have a weight), and "total", their weighted sum;
+            each (iterations + 1) x S x N, before every step and after the last.
     """
 
     images: Tensor
@@ -84,21 +84,21 @@ class Search:
 
 
 def inpaint(model: Model, images: Tensor, mask: Tensor, labels: Tensor | None = None, *, perceptual: float = 0.003,
-            window: int | None = None, starts: int = 4, iterations: int = 200, learning_rate: float = 0.1,
-            seed: int = 0, batch_size: int = 256) -> Search:
+            norm: float = 0.1, window: int | None = None, starts: int = 4, iterations: int = 200,
+            learning_rate: float = 0.1, seed: int = 0, batch_size: int = 256) -> Search:
     """Fill in what is missing from images by the generated image that fits best to what is left of them.
 
     No weight is trained. Adam moves z, for each image from several random starts, towards
 
-        z* = argmin_z  | W * (G(z) - y) |_1  +  perceptual * L( D(G(z)) )
+        z* = argmin_z  | W * (G(z) - y) |_1  +  perceptual * L( D(G(z)) )  +  norm * |z|^2 / 2
 
     (Yeh et al. 2016, arXiv:1607.07539, eq. 2). The first term is the contextual loss, a sum over the pixels (eq. 4);
     W is the mask M itself, or its `importance`. In the second, the perceptual loss (the paper's prior loss, eq. 5), L
     is what the model's generator is trained to minimise. For the objective "minimax" that is log(1 - D(G(z))), as
-    printed in the paper; for "non-saturating" -log D(G(z)), for "wasserstein" -D(G(z)). Of the starts, the one with
-    the lowest sum is kept. The known pixels are laid over it: M * y + (1 - M) * G(z*).
-
-    The paper draws z from [-1, 1] and keeps it there. Here z ~ N(0, I) has no such bounds, and is left free.
+    printed in the paper; for "non-saturating" -log D(G(z)), for "wasserstein" -D(G(z)). The third keeps z where it is
+    drawn from: the paper draws it from [-1, 1] and clips it to that; of z ~ N(0, I), |z|^2 / 2 is -log p(z) (as in
+    Bora et al. 2017, arXiv:1703.03537). Of the starts, the one with the lowest sum is kept. The known pixels are laid
+    over it: M * y + (1 - M) * G(z*).
 
     Args:
         model: any with a latent space. It is left as it was, and may be training in the background.
@@ -106,6 +106,7 @@ def inpaint(model: Model, images: Tensor, mask: Tensor, labels: Tensor | None = 
         mask: 1 where a pixel is known, 0 where it is missing; H x W or 1 x H x W for all images, or N x 1 x H x W.
         labels: int64 of length N, for a model that draws by label.
         perceptual: weight of the second term; 0 for a model without a discriminator.
+        norm: weight of the third.
         window: side of the neighbourhood of `importance`, in pixels (the paper: 7); None weighs all known pixels 1.
         starts: random starts for each image.
         iterations: steps of Adam.
@@ -125,12 +126,13 @@ def inpaint(model: Model, images: Tensor, mask: Tensor, labels: Tensor | None = 
     known = torch.where(mask, images.detach().cpu().float(), 0.0)
     weight = mask.float() if window is None else importance(mask, window)
     given = [] if labels is None else [labels.cpu()]
+    weights = {"contextual": 1.0, "perceptual": perceptual, "norm": norm}
     rng, n = model.seeded(seed), len(images)
     z = torch.cat([model.noise(n, model.config["latent"], rng) for _ in range(starts)])
     found = []
     for part, i in zip(z.split(batch_size), torch.arange(n).repeat(starts).split(batch_size), strict=True):
         batch = [each[i].to(model.device) for each in (known, weight, *given)]
-        found.append(_descend(model, part, batch, perceptual, iterations, learning_rate))
+        found.append(_descend(model, part, batch, weights, iterations, learning_rate))
     losses = {name: torch.cat([history[name] for _, history in found], 1).unflatten(1, (starts, n)).cpu()
               for name in found[0][1]}
     best = losses["total"][-1].argmin(0)
@@ -143,7 +145,7 @@ def inpaint(model: Model, images: Tensor, mask: Tensor, labels: Tensor | None = 
 def invert(model: Model, images: Tensor, labels: Tensor | None = None, **settings: Any) -> Search:
     """The latents whose generated images come closest to whole images (N x C x H x W in [-1, 1]).
 
-    It is `inpaint` with nothing missing and no perceptual loss, and takes its other settings.
+    It is `inpaint` with nothing missing and no perceptual loss, and takes its other settings: `norm`, `starts`, ...
     """
     return inpaint(model, images, torch.ones(images.shape[-2:]), labels, perceptual=0.0, **settings)
 
@@ -189,13 +191,13 @@ def _checked(model: Model, images: Tensor, mask: Tensor, labels: Tensor | None, 
     return mask.cpu().bool().expand(allowed[3])
 
 
-def _descend(model: Model, z: Tensor, batch: Sequence[Tensor], perceptual: float, iterations: int,
+def _descend(model: Model, z: Tensor, batch: Sequence[Tensor], weights: Mapping[str, float], iterations: int,
              learning_rate: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Where Adam takes z (B x latent), and every loss on the way, (iterations + 1) x B each."""
     optimizer = torch.optim.Adam([z], learning_rate)
     history = []
     for step in range(iterations + 1):
-        losses, z.grad = _losses(model, z, batch, perceptual)
+        losses, z.grad = _losses(model, z, batch, weights)
         history.append(losses)
         if step < iterations:
             optimizer.step()
@@ -203,7 +205,8 @@ def _descend(model: Model, z: Tensor, batch: Sequence[Tensor], perceptual: float
 
 
 @inference
-def _losses(model: Any, z: Tensor, batch: Sequence[Tensor], perceptual: float) -> tuple[dict[str, Tensor], Tensor]:
+def _losses(model: Any, z: Tensor, batch: Sequence[Tensor],
+            weights: Mapping[str, float]) -> tuple[dict[str, Tensor], Tensor]:
     """The losses of each search, and the gradient of their totals. Under the model's lock, one iteration at a time.
 
     The gradient is asked for z alone: the parameters keep their `.grad` and need not be frozen.
@@ -216,11 +219,12 @@ def _losses(model: Any, z: Tensor, batch: Sequence[Tensor], perceptual: float) -
         if not x.requires_grad:
             raise GanlabError(f"no gradient comes through the decode of {model.name}; let it call its network itself")
         losses = {"contextual": (weight * (x - known)).abs().flatten(1).sum(1)}
-        losses["total"] = losses["contextual"]
-        if perceptual:
+        if weights["perceptual"]:
             judged = model.pair(x, model.condition(len(x), *labels)) if labels else x
             # The objective is a mean; each image has its own.
             losses["perceptual"] = torch.vmap(model.objective.generator)(model.discriminator(judged).flatten(1))
-            losses["total"] = losses["contextual"] + perceptual * losses["perceptual"]
+        if weights["norm"]:
+            losses["norm"] = z.square().sum(1) / 2
+        losses["total"] = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum(0)
         gradient, = torch.autograd.grad(losses["total"].sum(), z)
     return {name: loss.detach() for name, loss in losses.items()}, gradient

@@ -89,38 +89,46 @@ class TestInpaint:
         A = [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, -1.0], [0.5, 0.5]]
         z = torch.tensor([[0.3, -0.2], [-0.5, 0.4]])
         whole = (z @ torch.tensor(A).T)[:, None, None]
-        found = latent.inpaint(linear(A), whole, torch.tensor([[1.0, 0, 1, 0, 1]]), perceptual=0, iterations=600,
-                               learning_rate=0.01)
+        found = latent.inpaint(linear(A), whole, torch.tensor([[1.0, 0, 1, 0, 1]]), perceptual=0, norm=0,
+                               iterations=600, learning_rate=0.01)
         torch.testing.assert_close(found.z, z, atol=0.02, rtol=0)
         torch.testing.assert_close(found.images, whole, atol=0.06, rtol=0)
 
     def test_contextual_loss_is_a_sum_of_absolute_differences_whose_optimum_is_the_median(self):
         flat = linear([[1.0]] * 5)  # every pixel is z, so the best z is the median of the known pixels
         found = latent.inpaint(flat, images([0.1, 0.2, 0.9, -1.0, 1.0]), torch.tensor([[1, 1, 1, 0, 0]]),
-                               perceptual=0, iterations=800, learning_rate=0.005)
+                               perceptual=0, norm=0, iterations=800, learning_rate=0.005)
         assert found.z.item() == pytest.approx(0.2, abs=0.02)
         assert found.losses["contextual"][-1].min().item() == pytest.approx(0.8, abs=0.02)
 
     def test_importance_makes_it_a_weighted_median(self):
         flat = linear([[1.0]] * 5)
         mask = torch.tensor([[1, 1, 1, 0, 1]])  # of three pixels a window: weights 0, 0, 1/3, 0, 1/2
-        found = latent.inpaint(flat, images([-0.5, -0.5, -0.5, 0.0, 0.6]), mask, perceptual=0, window=3,
+        found = latent.inpaint(flat, images([-0.5, -0.5, -0.5, 0.0, 0.6]), mask, perceptual=0, norm=0, window=3,
                                iterations=800, learning_rate=0.005)
         assert found.z.item() == pytest.approx(0.6, abs=0.02)
 
     def test_perceptual_loss_moves_the_optimum_to_where_theory_has_it(self):
         # One pixel v = z, known to be 0; logit 2 v. |v| - 2 log sigmoid(2 v) is smallest at v = log(3) / 2.
         model = linear([[1.0]], [[2.0]], shape=(1, 1, 1))
-        found = latent.inpaint(model, images([0.0]), torch.ones(1, 1), perceptual=2.0, iterations=800,
+        found = latent.inpaint(model, images([0.0]), torch.ones(1, 1), perceptual=2.0, norm=0, iterations=800,
                                learning_rate=0.005)
         assert found.z.item() == pytest.approx(math.log(3) / 2, abs=0.02)
+
+    def test_norm_moves_it_towards_the_likely_latents(self):
+        # |z - 1| + 2 z^2 / 2 is smallest at z = 1/2.
+        found = latent.inpaint(linear([[1.0]], shape=(1, 1, 1)), images([1.0]), torch.ones(1, 1), perceptual=0,
+                               norm=2.0, iterations=800, learning_rate=0.005)
+        assert found.z.item() == pytest.approx(0.5, abs=0.02)
+        assert found.losses["norm"][-1, found.best, 0].item() == pytest.approx(0.125, abs=0.01)
 
     @pytest.mark.parametrize("objective, formula", [
         ("minimax", lambda D: (1 - D.sigmoid()).log()), ("non-saturating", lambda D: -D.sigmoid().log()),
         ("wasserstein", lambda D: -D)])
     def test_perceptual_loss_is_the_generators_own(self, objective, formula):
         model = models.GAN((1, 4, 4), latent=3, hidden=(8,), objective=objective)
-        found = latent.inpaint(model, torch.zeros(5, 1, 4, 4), torch.ones(4, 4), perceptual=0.5, starts=1, iterations=0)
+        found = latent.inpaint(model, torch.zeros(5, 1, 4, 4), torch.ones(4, 4), perceptual=0.5, norm=0, starts=1,
+                               iterations=0)
         with torch.no_grad():
             expected = formula(model.discriminator(found.generated).squeeze(1))
         torch.testing.assert_close(found.losses["perceptual"][0, 0], expected)
@@ -223,7 +231,7 @@ class TestInpaint:
         model = models.create(name, hidden=(16,), latent=4)
         whole = model.sample(2, seed=0)
         found = latent.inpaint(model, whole, TOP, perceptual=0, iterations=60)
-        assert set(found.losses) == {"contextual", "total"}
+        assert set(found.losses) == {"contextual", "norm", "total"}
         assert found.losses["total"][-1].min(0).values.mean() < 0.5 * found.losses["total"][0].mean()
         with pytest.raises(GanlabError, match=f"{name} has no discriminator.*give perceptual=0"):
             latent.inpaint(model, whole, TOP)
