@@ -24,7 +24,7 @@ from ganlab import data, metrics, models
 from ganlab.data import drawn, toys
 from ganlab.data.domains import Domains
 from ganlab.data.images import Images, to_float
-from ganlab.judges import Regressor
+from ganlab.judges import LabelReader, Regressor
 from ganlab.models.base import Model
 from ganlab.training import Training
 
@@ -141,6 +141,36 @@ def points(steps: int) -> Callable[[int, str], Values]:
     return run
 
 
+@functools.cache
+def front_reader() -> LabelReader:
+    """A network that reads the label map back from a house front, trained on the real ones."""
+    return LabelReader.trained_on(data.load("fronts", size=32), steps=600)
+
+
+def pix2pix(steps: int) -> Callable[[int, str], Values]:
+    """Translate held-out label maps into house fronts. The constants are the best that a painter by numbers can do:
+    each class in one colour, its median over the training fronts."""
+
+    def run(seed: int, precision: str) -> Values:
+        train, test = (data.load("fronts", split=split, size=32) for split in ("train", "test"))
+        classes, wanted = (part.a.truth["classes"].long() for part in (train, test))
+        model = models.create("pix2pix", shape=train.shape, seed=seed, **models.Pix2Pix.small)
+        Training(model, train, seed, decay=(steps // 2, steps), precision=precision,
+                 **models.Pix2Pix.small_training).run(steps)
+        real, fake = test.b.floats(), model.translate(test.a.floats(), seed=seed).cpu()
+        pixels = train.b.floats().movedim(1, -1)
+        colours = torch.stack([pixels[classes == label].median(0).values for label in classes.unique()])
+        constant = colours[wanted].movedim(-1, 1)
+        error, simple = ((images - real).abs().mean().item() for images in (fake, constant))
+        right = front_reader().read(fake) == wanted
+        return {"labels right": right.float().mean().item(),
+                "labels right, mean of the classes":
+                    statistics.mean(right[wanted == label].float().mean().item() for label in wanted.unique()),
+                "labels right of real fronts": front_reader().accuracy(real, wanted),
+                "error": error, "error of the constants": simple, "share below the constants": 1 - error / simple}
+    return run
+
+
 def translations(model: Model, test: Domains, judge: metrics.Judge) -> Values:
     """Both ways: the share of translations that a judge of the two kinds takes for the other kind, the cycle error,
     and the error to the true partner; the worse of the two directions, images in [-1, 1]."""
@@ -215,6 +245,8 @@ MEASURES: dict[str, Measure] = {
                       {"as asked": (">=", 0.95)}, True),
     "wgangp": Measure("grid of 25, hidden 128 x 3, two numbers of noise, 8,000 steps of 256, two critic steps, lambda "
                       "0.1", points(8000), {"modes": (">=", 24.0), "good samples": (">=", 0.8)}),
+    "pix2pix": Measure("fronts, 32 px, small, 1,000 steps of 8", pix2pix(1000),
+                       {"labels right": (">=", 0.9), "share below the constants": (">=", 0.4)}),
     "cyclegan": Measure("fruit, 32 px, small, 1,600 steps of 4", cyclegan(1600),
                         {"pass as the other kind": (">=", 0.9), "cycle error": ("<=", 0.1)}),
     "ugatit": Measure("faces, 32 px, small, 1,000 steps of 4", ugatit(1000),
