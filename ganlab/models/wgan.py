@@ -22,7 +22,7 @@ class WGAN(GAN):
 
     Weights clipped to [-clip, clip] after each of its turns keep D Lipschitz, for an unknown constant: the gap that is
     watched as `wasserstein` is a multiple of the distance. The critic moves five times for each move of the generator,
-    with RMSprop, since momentum unsettles it (algorithm 1 and section 4.3).
+    with RMSprop, since momentum unsettles it (algorithm 1).
 
     Args:
         shape: (C, H, W) of an image in [-1, 1], or (k,) for points, whose coordinates are left unbounded.
@@ -53,7 +53,7 @@ class WGAN(GAN):
         dcgan.initialise(self)
 
     def discriminator_terms(self, round: Round) -> Terms:
-        """The critic's side of the objective, and E[D(x)] - E[D(G(z))], the distance as it sees it."""
+        """The critic's side of the objective, and E[D(x)] - E[D(G(z))]: for a critic, the distance as it sees it."""
         terms = super().discriminator_terms(round)
         return {"wasserstein": terms.pop("D(x)") - terms.pop("D(G(z))"), **terms}
 
