@@ -25,9 +25,9 @@ from ganlab.errors import DataError
 COUNTS = {"train": 800, "test": 100}
 """Images a side of each split; "all" is both."""
 
-LABELS = {"sky": (27, 59, 143), "ground": (90, 90, 90), "wall": (242, 193, 78), "roof": (160, 70, 20),
-          "cornice": (250, 245, 230), "window": (64, 200, 240), "shutter": (70, 160, 60), "door": (215, 30, 90),
-          "balcony": (140, 60, 190), "shop": (255, 110, 60), "tree": (20, 90, 60)}
+LABELS = {"sky": (20, 50, 160), "ground": (105, 105, 105), "wall": (242, 193, 78), "roof": (160, 70, 20),
+          "cornice": (250, 245, 230), "window": (64, 200, 240), "shutter": (120, 200, 60), "door": (215, 30, 90),
+          "balcony": (140, 60, 190), "shop": (255, 95, 0), "tree": (0, 110, 40)}
 """The classes of `fronts` in the order of their numbers, and their colours in a label map (RGB, 0 to 255)."""
 
 Scene = SimpleNamespace
@@ -127,15 +127,25 @@ def box(x: Tensor, y: Tensor, a: Tensor, b: Tensor, round_: float) -> Tensor:
     return (p.clamp_min(0).square() + q.clamp_min(0).square()).sqrt() + p.maximum(q).clamp_max(0) - round_
 
 
+def spot(x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
+    """How strong a soft spot around 0 of widths a and b is: much like a Gaussian, but 0 from twice its width on."""
+    return (1 - ((x / a).square() + (y / b).square()) / 4).clamp_min(0).square().square()
+
+
 def blend(a: Tensor, b: Tensor, width: float) -> Tensor:
     """The distance from the union of two shapes, its corners rounded over this width."""
     h = (0.5 + 0.5 * (b - a) / width).clamp(0, 1)
     return torch.lerp(b, a, h) - width * h * (1 - h)
 
 
-def render(draw: Callable[[Canvas, Scene], None], scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
-    """Paint scenes, few enough at once for the processor's cache: pixels and classes as `Canvas.pixels`."""
-    scale = 2 if size <= 64 else 1
+def render(draw: Callable[[Canvas, Scene], None], scene: dict[str, Tensor], size: int,
+           scale: int = 0) -> tuple[Tensor, Tensor]:
+    """Paint scenes, few enough at once for the processor's cache: pixels and classes as `Canvas.pixels`.
+
+    Args:
+        scale: as of `Canvas`; by default pictures of up to 64 pixels a side are painted twice as large.
+    """
+    scale = scale or (2 if size <= 64 else 1)
     few = max(1, 2**18 // (size * scale) ** 2)
     parts = []
     for i in range(0, len(next(iter(scene.values()))), few):
@@ -375,17 +385,18 @@ def _fruit_scene(n: int, seed: int) -> dict[str, Tensor]:
 
 
 @cache
-def _peel() -> Tensor:
-    """A lumpy surface: height and its two slopes, 1 x 3 x 256 x 256."""
+def _lumps() -> Tensor:
+    """A lumpy surface: its height and its two slopes, 1 x 3 x 256 x 256."""
     lumps = torch.rand(1, 1, 34, 34, generator=torch.Generator().manual_seed(1)) - 0.5
     height = F.interpolate(lumps, (256, 256), mode="bicubic")
     return torch.cat([height, height.roll(-1, 3) - height.roll(1, 3), height.roll(-1, 2) - height.roll(1, 2)], 1)
 
 
-def _peel_at(u: Tensor, v: Tensor) -> Tensor:
-    """`_peel` where u and v, from -1 to 1, are: N x 3 x H x W."""
-    return F.grid_sample(_peel().expand(len(u), -1, -1, -1), torch.cat([u, v], 1).movedim(1, -1),
-                         padding_mode="reflection", align_corners=False)
+def _peel(u: Tensor, v: Tensor, k: int = 1) -> tuple[Tensor, ...]:
+    """Height and slopes (the first k of them, each N x 1 x H x W) of a lumpy surface where u and v, -1 to 1, are."""
+    at = torch.cat([u, v], 1).movedim(1, -1)
+    return F.grid_sample(_lumps()[:, :k].expand(len(u), -1, -1, -1), at, padding_mode="reflection",
+                         align_corners=False).split(1, 1)
 
 
 def _fruits(c: Canvas, s: Scene, apples: bool) -> None:
@@ -394,7 +405,7 @@ def _fruits(c: Canvas, s: Scene, apples: bool) -> None:
     hz = ((1 + lz) / 2).sqrt()
 
     # wall and table, the latter of planks, plain, or with a chequered cloth
-    glow = ((x - 0.5 - 0.6 * lx).square() + (y - 0.2).square()).mul(-2).exp()
+    glow = spot(x - 0.5 - 0.6 * lx, y - 0.2, 0.7, 0.7)
     c.paint(torch.ones_like(x * y), s.back * (0.72 + 0.38 * glow))
     depth = 0.3 / (y - s.edge + 0.3).clamp_min(0.1)
     tx = (x - 0.5) * depth
@@ -417,31 +428,31 @@ def _fruits(c: Canvas, s: Scene, apples: bool) -> None:
         z = (1 - u * u - v * v).clamp_min(0).sqrt()
         angle = torch.acos(z.clamp_max(0.9999))
         spread = angle / (1 - z * z).clamp_min(1e-4).sqrt() / 1.7
-        peel = _peel_at(0.8 * u * spread + 0.2 * leaf, 0.8 * v * spread + 0.2 * ripe)
+        peel, *slope = _peel(0.8 * u * spread + 0.2 * leaf, 0.8 * v * spread + 0.2 * ripe, 1 if apples else 3)
         # The stem's dip lies above the middle, tilted towards us.
-        dip = ((u / 0.36).square() + ((v + 0.68) / 0.2).square()).neg().exp()
-        bump = 0.0 if apples else 1.5
-        nu = u - 0.9 * dip * u - bump * peel[:, 1:2]
-        nv = v - 1.6 * dip * (v + 0.68) - bump * peel[:, 2:3]
+        dip = spot(u, v + 0.68, 0.36, 0.2)
+        nu, nv = u - 0.9 * dip * u, v - 1.6 * dip * (v + 0.68)
+        if not apples:
+            nu, nv = nu - 1.5 * slope[0], nv - 1.5 * slope[1]
         norm = (nu * nu + nv * nv + z * z + 1e-4).sqrt()
         mu, mv = lx * cos + ly * sin, ly * cos - lx * sin
         lambert = (nu * mu + nv * mv + z * lz) / norm
-        shine = ((nu * mu + nv * mv + z * (1 + lz)) / (2 * hz * norm)).clamp(0, 1)
+        shine = ((nu * mu + nv * mv + z * (1 + lz)) / (2 * hz * norm)).clamp(0, 1).square().square().square()
         lit = 0.42 + 0.66 * lambert.clamp_min(0) + 0.1 * lambert
         if apples:
             e1, e2, pole = u, 0.73 * v + 0.68 * z, 0.73 * z - 0.68 * v
             round_ = 0.8 / (1 - pole * pole).clamp_min(1e-3).sqrt()
-            streak = _peel_at(e1 * round_, e2 * round_ + 0.03 * pole)[:, :1]
+            streak = _peel(e1 * round_, e2 * round_ + 0.03 * pole)[0]
             red = (0.5 + 0.8 * ripe + 0.85 * streak - 1.2 * dip - 0.35 * (pole + 0.2).clamp_min(0) * (1 - ripe)
                    + 0.35 * u * (ripe - 0.5).sign()).clamp(0, 1)
             deep = torch.lerp(rgb("d9442f"), rgb("a3121f"), (red * 1.6 - 0.6).clamp(0, 1))
             skin = torch.lerp(rgb("c3c64e"), deep, red)
-            skin = skin + 0.8 * (peel[:, :1] - 0.4).clamp(0, 0.1)
-            c.paint(cover, skin * lit + 0.8 * shine ** 90 + 0.14 * shine ** 12)
+            skin = skin + 0.8 * (peel - 0.4).clamp(0, 0.1)
+            c.paint(cover, skin * lit + 0.8 * shine.square().square().square() + 0.14 * shine)
         else:
-            skin = torch.lerp(rgb("ffab2e"), rgb("f47a14"), ripe) * (1 + 0.22 * peel[:, :1])
+            skin = torch.lerp(rgb("ffab2e"), rgb("f47a14"), ripe) * (1 + 0.22 * peel)
             skin = skin - 0.25 * dip * rgb("604020")
-            c.paint(cover, skin * (0.1 + 0.95 * lit) + rgb("ffe0b0") * (0.3 * shine ** 22))
+            c.paint(cover, skin * (0.1 + 0.95 * lit) + rgb("ffe0b0") * (0.3 * shine * shine))
         c.shade(cover * (1 - z) ** 3, 0.75)
         c.paint(cover * (1 - z) ** 2 * v.clamp(0, 1) * 0.3, s.table)
         bend = u - 0.14 * (v + 0.7).square() * leaf.sign()
@@ -472,7 +483,7 @@ EYES = (0.066, 0.185)
 
 def _face_scene(n: int, seed: int) -> dict[str, Tensor]:
     d = Dice(n, seed)
-    return {"pose": d.between(-1, 1), "tilt": d.between(-0.16, 0.16), "smile": d.between(-1, 1),
+    return {"pose": d.between(-1, 1), "tilt": d.between(-0.16, 0.16), "smile": d.between(-0.5, 1),
             "eye": d.between(0.8, 1.25), "length": d.between(0, 1), "fringe": d.choice(0, 1, 2, 3).long(),
             "knot": d.choice(0, 0, 0, 1, 2), "light": d.choice(-1, 1), "neck": d.choice(0, 1, 2),
             "pattern": d.choice(0, 1, 2), "at": d.between(-0.025, 0.025, 2), "zoom": d.between(0.95, 1.05),
@@ -516,20 +527,16 @@ def _portrait(c: Canvas, s: Scene) -> None:
     yaw, side = 0.55 * s.pose, s.light
     warm, glint = torch.tensor([1.0, 0.8, 0.72]).view(3, 1, 1), s.skin * 1.15 + 0.1
 
-    def soft(x: Tensor, y: Tensor, a: Tensor | float, b: Tensor | float) -> Tensor:
-        """A soft spot around 0."""
-        return ((x / a).square() + (y / b).square()).neg().exp()
-
     def fill(distance: Tensor, colour: Tensor) -> None:
         c.paint(c.inside(distance * k), colour)
 
-    c.paint(torch.ones_like(u), s.back * (0.62 + 0.45 * soft(c.x - 0.5 + 0.25 * side, c.y - 0.35, 0.6, 0.6)))
+    c.paint(torch.ones_like(u), s.back * (0.62 + 0.45 * spot(c.x - 0.5 + 0.25 * side, c.y - 0.35, 0.6, 0.6)))
     # Strands run from the crown; a band of light lies across them.
     angle, far = torch.atan2(u - 0.05 * s.pose, v + 0.75), (u.square() + (v + 0.75).square()).sqrt()
-    strands = 2 * _peel_at(angle * 0.9 + 0.05 * (5 * far).sin(), 0.12 * far)[:, :1]
+    strands = 2 * _peel(angle * 0.9 + 0.05 * (5 * far).sin(), 0.12 * far)[0]
     back, front, _ = _hair(s, u, v, 0.0, 0.05 * strands)
     lit = (0.86 - 0.4 * side * u - 0.25 * v + 0.16 * strands).clamp_min(0.25)
-    sheen = ((far - 0.40 - 0.1 * u * u) / 0.07).square().neg().exp() * (0.6 + 0.5 * strands)
+    sheen = spot(far - 0.40 - 0.1 * u * u, 0 * u, 0.07, 1.0) * (0.6 + 0.5 * strands)
     fill(back, s.hair * (lit - 0.3).clamp_min(0.25))
 
     # shoulders and neck
@@ -537,7 +544,7 @@ def _portrait(c: Canvas, s: Scene) -> None:
     coat = ellipse(turn, v - 1.1, 0.66, 0.5)
     neck = blend(box(turn, v - 0.5, 0.145 + 0 * u, 0.35 + 0 * u, 0.05), coat, 0.12)
     chin = u - 0.07 * s.pose
-    light = (0.75 - 0.9 * side * turn - 0.75 * soft(chin, v - 0.42, 0.32, 0.16)).clamp(0, 1)
+    light = (0.75 - 0.9 * side * turn - 0.75 * spot(chin, v - 0.42, 0.32, 0.16)).clamp(0, 1)
     fill(neck, torch.lerp(s.skin * 0.5 * warm, s.skin, light))
     opening = torch.where(s.neck == 0, ellipse(turn, v - 0.6, 0.24, 0.15), torch.where(
         s.neck == 1, (turn.abs() + 0.6 * (v - 0.88)) / 1.17, ellipse(turn, v - 0.58, 0.19, 0.06)))
@@ -554,18 +561,18 @@ def _portrait(c: Canvas, s: Scene) -> None:
     fill(face, torch.lerp(s.skin * 0.55 * warm, s.skin * 1.06, (0.15 + 1.05 * lambert).clamp(0, 1.15)))
     cover = c.inside(face * k)
     for sign in (-1, 1):
-        cheek = soft(u - 0.34 * (0.62 * sign + yaw).sin(), v - 0.16, 0.09, 0.07)
+        cheek = spot(u - 0.34 * (0.62 * sign + yaw).sin(), v - 0.16, 0.09, 0.07)
         c.paint(0.35 * cover * cheek, torch.lerp(s.skin, rgb("d0483f"), 0.5))
 
     # nose: the ridge from between the brows to the tip, darker on the side away from the light
     along = ((v + 0.08) / 0.26).clamp(0, 1)
     ridge, tip = u - (0.04 + 0.09 * along) * s.pose, u - 0.13 * s.pose
     length = c.inside((v - 0.19).maximum(-0.1 - v) * k, 0.06)
-    c.shade(cover * soft(ridge - side * (0.02 + 0.025 * along), 0 * u, 0.02 + 0.015 * along, 1.0) * length, 0.78)
-    c.paint(0.4 * cover * soft(ridge + 0.006 * side, v - 0.06, 0.014, 0.11), glint)
-    c.shade(cover * soft(tip, v - 0.195, 0.06, 0.018), 0.68)
-    c.shade(cover * soft(tip.abs() - 0.03, v - 0.187, 0.012, 0.009), 0.45)
-    c.paint(0.5 * cover * soft(tip + 0.012 * side, v - 0.15, 0.02, 0.02), glint)
+    c.shade(cover * spot(ridge - side * (0.02 + 0.025 * along), 0 * u, 0.02 + 0.015 * along, 1.0) * length, 0.78)
+    c.paint(0.4 * cover * spot(ridge + 0.006 * side, v - 0.06, 0.014, 0.11), glint)
+    c.shade(cover * spot(tip, v - 0.195, 0.06, 0.018), 0.68)
+    c.shade(cover * spot(tip.abs() - 0.03, v - 0.187, 0.012, 0.009), 0.45)
+    c.paint(0.5 * cover * spot(tip + 0.012 * side, v - 0.15, 0.02, 0.02), glint)
 
     # mouth
     m, smile = u - 0.105 * s.pose, s.smile
@@ -576,14 +583,14 @@ def _portrait(c: Canvas, s: Scene) -> None:
     c.paint(there * c.inside((bow - 0.036 * arch).maximum(-bow) * k), lips * (1.05 - 0.3 * side * m))
     c.paint(there * c.inside((bow.abs() - 0.016 * (smile - 0.3).clamp_min(0) * arch) * k), rgb("f4ece4"))
     c.paint(there * c.line((bow + 0.006 * (smile > 0.4)) * k, 0.009), lips * 0.4)
-    c.shade(cover * soft(m, v - 0.37, 0.07, 0.018), 0.85)
+    c.shade(cover * spot(m, v - 0.37, 0.07, 0.018), 0.85)
 
     # eyes
     height = EYES[0] * s.eye
     for sign in (-1, 1):
         turned = 0.42 * sign + yaw
         p, h = (u - 0.375 * turned.sin()) / turned.cos().clamp_min(0.3), v + 0.01
-        c.shade(cover * soft(p + 0.04 * sign, h + 0.035, 0.09, 0.05), 0.8)
+        c.shade(cover * spot(p + 0.04 * sign, h + 0.035, 0.09, 0.05), 0.8)
         lid = (1 - (p / 0.082).square()).clamp_min(0)
         eye = c.inside((-h - 0.58 * height * lid).maximum(h - 0.42 * height * lid) * k) * (lid > 0)
         ball = ((p - 0.02 * s.pose).square() + (h + 0.04 * height).square()).sqrt()
@@ -593,7 +600,7 @@ def _portrait(c: Canvas, s: Scene) -> None:
         c.paint(eye * c.line((ball - radius) * k, 0.006), s.iris * 0.35)
         c.paint(eye * c.inside((ball - 0.42 * radius) * k), rgb("14100f"))
         c.paint(eye * c.inside(ellipse(p - 0.02 * s.pose + 0.012 * side, h + 0.012, 0.009, 0.009) * k), rgb("ffffff"))
-        c.shade(eye * soft(p, h + 0.5 * height, 0.2, 0.35 * height), 0.6)
+        c.shade(eye * spot(p, h + 0.5 * height, 0.2, 0.35 * height), 0.6)
         c.paint(c.line((h + 0.58 * height * lid) * k, 0.011) * (p.abs() < 0.084), rgb("2a1a16"))
         c.paint(0.5 * c.line((h + 0.58 * height * lid + 0.025) * k, 0.006) * (p.abs() < 0.075), s.skin * 0.5)
         brow = h + 0.06 + 0.5 * height + 0.008 * smile - 1.5 * (p - 0.012 * sign).square() - 0.07 * sign * p
@@ -733,7 +740,7 @@ def faces(split: str = "train", size: int = 64) -> Domains:
 
     Returns:
         Both sides with truth, each float32 N or N x 3: "pose" (-1 to 1, the head turned to the left or right of the
-        image), "tilt" (radians), "smile" (-1 to 1), "hair" and "skin" (RGB from 0 to 1), "length" of the hair
+        image), "tilt" (radians), "smile" (-0.5 to 1), "hair" and "skin" (RGB from 0 to 1), "length" of the hair
         (0 to 1), "eye_size" (height of an eye / height of the face); of the split "test" also "partner", uint8
         N x 3 x H x W: the same person as the other side has them.
     """
@@ -787,7 +794,7 @@ def _all(name: str, size: int) -> list[Images]:
 def _part(name: str, split: str, size: int) -> list[Images]:
     n, seed = COUNTS[split], list(COUNTS).index(split)
     if name == "fronts":
-        pictures, classes = render(_front, _front_scene(n, mix(seed, 0)), size)
+        pictures, classes = render(_front, _front_scene(n, mix(seed, 0)), size, 2 if size < 64 else 1)
         maps = torch.tensor(list(LABELS.values()), dtype=torch.uint8)[classes.long()].movedim(-1, 1).contiguous()
         return [Images(maps, name="fronts/a", truth={"classes": classes}), Images(pictures, name="fronts/b")]
     make, known, *styles = {
