@@ -276,6 +276,7 @@ def test_gradient_penalty_of_a_linear_critic(shape):
 
 def test_gradient_penalty_looks_between_data_and_fakes():
     real, fake, share = torch.full((3, 1), 5.0), torch.full((3, 1), 2.0), torch.tensor([[0.0], [0.5], [1.0]])
+    fake.requires_grad_()
     seen = []
 
     def critic(x):
@@ -286,6 +287,7 @@ def test_gradient_penalty_looks_between_data_and_fakes():
     assert seen[0].flatten().tolist() == [2.0, 3.5, 5.0]
     # The slope of x^2 / 2 is x.
     assert penalty.item() == pytest.approx((1.0 + 2.5 ** 2 + 4.0 ** 2) / 3, rel=1e-6)
+    assert torch.autograd.grad(penalty, fake, allow_unused=True) == (None,), "the fakes stay as they are"
 
 
 def test_gradient_penalty_of_a_flat_critic_is_one_and_breaks_nothing():
