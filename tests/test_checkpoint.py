@@ -18,7 +18,7 @@ import torch
 from ganlab import checkpoint, models
 from ganlab.errors import CheckpointError
 from ganlab.training import Training
-from tests.models.test_models import SMALL, small
+from tests.models.test_models import SMALL, data_for, small
 
 RUN = textwrap.dedent("""
     import sys, torch
@@ -53,8 +53,10 @@ def same(a, b) -> bool:
 def test_restored_runs_end_bit_identical(name, schedule, digits, tmp_path):
     if schedule != "alternate" and "generator" not in small(name).players:
         schedule = "alternate"
-    whole = Training(small(name), digits, batch_size=16, schedule=schedule, device="cpu").run(20, progress=False)
-    part = Training(small(name), digits, batch_size=16, schedule=schedule, device="cpu").run(13, progress=False)
+    model, part = small(name), small(name)
+    images, size = data_for(model, digits), 16 if model.expects in ("images", "labels") else 2
+    whole = Training(model, images, batch_size=size, schedule=schedule, device="cpu").run(20, progress=False)
+    part = Training(part, images, batch_size=size, schedule=schedule, device="cpu").run(13, progress=False)
     part.save(tmp_path / "run.pt")
     again = Training.restore(tmp_path / "run.pt", device="cpu").run(7, progress=False)
     assert same(weights(whole), weights(again))
