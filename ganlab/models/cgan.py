@@ -31,14 +31,14 @@ class CGAN(GAN):
         objective: a name in `ganlab.objectives.OBJECTIVES`.
         hidden: widths of the generator's hidden layers; the discriminator's are the same in reverse, without the last.
         classes: how many labels there are, from 0 on.
-        fake_labels: y of the fakes in a step: "random", drawn evenly, or "batch", those of the real images.
+        fake_labels: y of the fakes in a step: "batch", those of the real images, or "random", drawn evenly.
         dropout: share of the discriminator's hidden values that are left out in each pass.
     """
 
     expects: ClassVar[str] = "labels"
 
     def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 100, objective: str = "non-saturating",
-                 hidden: Sequence[int] = (256, 512, 1024), classes: int = 10, fake_labels: str = "random",
+                 hidden: Sequence[int] = (256, 512, 1024), classes: int = 10, fake_labels: str = "batch",
                  dropout: float = 0.3) -> None:
         Model.__init__(self)
         self._set_game(objective, classes, fake_labels)
@@ -52,12 +52,18 @@ class CGAN(GAN):
             if isinstance(layer, nn.Linear):  # He initialisation, as in `GAN` and for the same reason
                 nn.init.kaiming_normal_(layer.weight, a=0.2)
                 nn.init.zeros_(layer.bias)
+        # A single 1 among 784 pixels is hard to hear. The label's weights begin as if it were the only input, as they
+        # do in the halves of `CDCGAN`.
+        with torch.no_grad():
+            for network in (self.generator, self.discriminator):
+                weight = next(network.parameters())
+                weight[:, -classes:] *= math.sqrt(weight.shape[1] / classes)
 
     def _set_game(self, objective: str, classes: int, fake_labels: str) -> None:
         if classes < 1:
             raise GanlabError(f"classes must be at least 1, not {classes}; give the number of classes in the data")
         if fake_labels not in ("random", "batch"):
-            raise GanlabError(f"fake_labels must be 'random' (drawn evenly) or 'batch' (those of the real images), "
+            raise GanlabError(f"fake_labels must be 'batch' (those of the real images) or 'random' (drawn evenly), "
                               f"not {fake_labels!r}")
         self.objective = objectives.get(objective)
 
@@ -151,13 +157,13 @@ class CDCGAN(CGAN):
         objective: a name in `ganlab.objectives.OBJECTIVES`.
         width: channels next to the image; they double with every halving.
         classes: how many labels there are, from 0 on.
-        fake_labels: y of the fakes in a step: "random", drawn evenly, or "batch", those of the real images.
+        fake_labels: y of the fakes in a step: "batch", those of the real images, or "random", drawn evenly.
     """
 
     batch_size = 128
 
     def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 100, objective: str = "non-saturating",
-                 width: int = 128, classes: int = 10, fake_labels: str = "random") -> None:
+                 width: int = 128, classes: int = 10, fake_labels: str = "batch") -> None:
         Model.__init__(self)
         self._set_game(objective, classes, fake_labels)
         channels, layers = shape[0], dcgan.widths(*shape[1:])

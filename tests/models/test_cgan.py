@@ -66,6 +66,26 @@ def test_convolutional_has_the_published_layers():
     assert found[nn.Conv2d] == [(4, 2, 1), (4, 2, 1), (4, 2, 1), (3, 2, 1), (4, 1, 0)]
 
 
+def test_mlps_labels_are_heard_from_the_start():
+    model = models.create("cgan")
+    first = model.generator[0][0].weight
+    for weight, std in ((first[:, :100], (2 / 1.04 / 110) ** 0.5), (first[:, 100:], (2 / 1.04 / 10) ** 0.5),
+                        (model.discriminator[0].weight[:, :784], (3 * 794) ** -0.5),
+                        (model.discriminator[0].weight[:, 784:], (3 * 10) ** -0.5)):
+        # Five standard errors of a standard deviation.
+        assert weight.std().item() == pytest.approx(std, rel=5 / (2 * weight.numel()) ** 0.5)
+    assert all((m.bias == 0).all() for m in model.generator.modules() if isinstance(m, nn.Linear))
+
+
+def test_convolutional_begins_as_a_dcgan():
+    model = models.create("cdcgan", width=32)
+    for m in model.modules():
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
+            assert m.weight.std().item() == pytest.approx(0.02, rel=5 / (2 * m.weight.numel()) ** 0.5)
+            assert (m.bias == 0).all()
+    assert model.batch_size == 128 and model.betas == (0.5, 0.999) and model.learning_rate == 2e-4
+
+
 @pytest.mark.parametrize("size", [28, 32, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_convolutional_sizes_colours_and_odd_widths(size, channels):
@@ -146,7 +166,7 @@ class TestPlay:
         assert torch.equal(fake, given[0][:, model.config["latent"]:])
 
     def test_random_labels_are_even_whatever_those_of_the_batch(self):
-        model = linear()
+        model = linear(fake_labels="random")
         model.rng = torch.Generator().manual_seed(0)
         shares = model.play(torch.zeros(3000, 1), torch.zeros(3000, dtype=torch.long)).fake[:, 1:].mean(0)
         # Four standard errors of a share of 1/3.
@@ -159,7 +179,7 @@ class TestPlay:
     def test_processes_share_the_labels_of_one_large_batch(self):
         rows = []
         for rank, world in ((0, 1), (0, 2), (1, 2)):
-            model = linear()
+            model = linear(fake_labels="random")
             model.share, model.rng = (rank, world), torch.Generator().manual_seed(0)
             n = 8 // world
             rows.append(model.play(torch.zeros(n, 1), torch.zeros(n, dtype=torch.long)).fake)
@@ -247,7 +267,7 @@ class TestDropout:
 
 
 def test_arguments_are_checked():
-    with pytest.raises(GanlabError, match=r"'random' .* or 'batch' .*, not 'mixed'"):
+    with pytest.raises(GanlabError, match=r"'batch' .* or 'random' .*, not 'mixed'"):
         linear(fake_labels="mixed")
     with pytest.raises(GanlabError, match="classes must be at least 1, not 0"):
         linear(classes=0)
