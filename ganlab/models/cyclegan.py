@@ -20,11 +20,10 @@ def least_squares(logits: Tensor, target: float) -> Tensor:
 class Residual(nn.Module):
     """x + f(x), f two convolutions of 3 x 3 with reflected borders and instance norm (appendix 7.2)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, bias: bool = True) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect"), nn.InstanceNorm2d(width), nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect"), nn.InstanceNorm2d(width))
+        first, second = (nn.Conv2d(width, width, 3, padding=1, padding_mode="reflect", bias=bias) for _ in range(2))
+        self.body = nn.Sequential(first, nn.InstanceNorm2d(width), nn.ReLU(), second, nn.InstanceNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganlab.errors import GanlabError
 from ganlab.models.base import Model, Round, Terms, inference
-from ganlab.models.cyclegan import direction, least_squares
+from ganlab.models.cyclegan import Residual, direction, least_squares
 
 EPSILON = 1e-5
 
@@ -74,18 +74,6 @@ def convolution(before: int, after: int, kernel: int, stride: int = 1, bias: boo
     return nn.Conv2d(before, after, kernel, stride, (kernel - 1) // 2, bias=bias, padding_mode="reflect")
 
 
-class Residual(nn.Module):
-    """x + f(x), f two convolutions with instance norm."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(convolution(width, width, 3), nn.InstanceNorm2d(width), nn.ReLU(),
-                                  convolution(width, width, 3), nn.InstanceNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)
-
-
 class AdaptiveResidual(nn.Module):
     """x + f(x), f two convolutions with AdaLIN."""
 
@@ -117,7 +105,7 @@ class Generator(nn.Module):
             convolution(channels, width, 7), nn.InstanceNorm2d(width), nn.ReLU(),
             convolution(width, 2 * width, 3, 2), nn.InstanceNorm2d(2 * width), nn.ReLU(),
             convolution(2 * width, inner, 3, 2), nn.InstanceNorm2d(inner), nn.ReLU(),
-            *[Residual(inner) for _ in range(blocks)])
+            *[Residual(inner, bias=False) for _ in range(blocks)])
         self.attention = Attention(inner, nn.ReLU())
         self.mlp = nn.Sequential(
             nn.Linear(inner if light else inner * (size // 4) ** 2, inner, bias=False), nn.ReLU(),
