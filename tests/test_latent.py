@@ -239,7 +239,7 @@ class TestInpaint:
     @pytest.mark.parametrize("name, config", [("cgan", {"hidden": (16, 32, 32)}), ("cdcgan", {"width": 8})])
     def test_conditional_models_search_under_the_label_given(self, name, config):
         model = models.create(name, latent=4, classes=3, **config)
-        z, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 2, 1, 0])
+        z, labels = torch.randn(6, 4, generator=torch.Generator().manual_seed(1)), torch.tensor([0, 1, 2, 0, 1, 1])
         whole = model.decode(z, labels)
         found = latent.inpaint(model, whole, TOP, labels, iterations=20, starts=2, batch_size=4)
         assert found.losses["total"][-1].mean() < found.losses["total"][0].mean()
