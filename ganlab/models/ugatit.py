@@ -63,9 +63,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps N x C x h x w to (attended maps of the same shape, logits N x 2, heat map N x 1 x h x w)."""
-        logits = torch.cat([self.average(x.mean((2, 3))), self.maximum(x.amax((2, 3)))], 1)
-        weighted = [x * classifier.weight.view(1, -1, 1, 1) for classifier in (self.average, self.maximum)]
-        x = self.activation(self.join(torch.cat(weighted, 1)))
+        # Each weight is read once: reading a spectrally normalised one computes it.
+        weights = self.average.weight, self.maximum.weight
+        pooled = x.mean((2, 3)), x.amax((2, 3))
+        logits = torch.cat([F.linear(values, w) for values, w in zip(pooled, weights, strict=True)], 1)
+        x = self.activation(self.join(torch.cat([x * w.view(1, -1, 1, 1) for w in weights], 1)))
         return x, logits, x.sum(1, keepdim=True)
 
 
