@@ -1,5 +1,6 @@
 """Unpaired image-to-image translation with cycle consistency (Zhu et al. 2017, arXiv:1703.10593)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from ganlab.errors import GanlabError
 from ganlab.models.base import Model, Round, Terms, inference
 from ganlab.models.dcgan import initialise
-from ganlab.models.pix2pix import check_patches, patchgan
+from ganlab.models.pix2pix import UNet, check_patches, check_square, patchgan
 
 
 def least_squares(logits: Tensor, target: float) -> Tensor:
@@ -99,7 +100,10 @@ class CycleGAN(Model):
     Args:
         shape: (C, H, W) of the images of both domains; H and W multiples of 4.
         width: channels of the first layers of all networks.
-        blocks: residual blocks of a generator; by default 9 from 256 pixels on, else 6.
+        generator: "resnet", or "unet": pix2pix's with instance norm and without its noise, for which H = W = 8, 16,
+            32 ...; the authors' code has both. The U-Net passes the input on to its last layer, so that it learns in
+            fewer steps to keep what it need not change.
+        blocks: residual blocks of a "resnet"; by default 9 from 256 pixels on, else 6.
         layers: of the PatchGANs, see `ganlab.models.pix2pix.patchgan`.
         pool: how many past fakes each discriminator's pool keeps.
     """
@@ -108,21 +112,28 @@ class CycleGAN(Model):
     betas = (0.5, 0.999)
     batch_size = 1
     expects = "domains"
-    small = {"width": 16, "blocks": 3, "layers": 2}
-    small_training = {"batch_size": 4, "learning_rate": 1e-3}
+    small = {"width": 16, "generator": "unet", "layers": 2}
+    small_training = {"batch_size": 2, "learning_rate": 1e-3}
 
-    def __init__(self, shape: Sequence[int] = (3, 256, 256), width: int = 64, blocks: int | None = None,
-                 layers: int = 3, pool: int = 50) -> None:
+    def __init__(self, shape: Sequence[int] = (3, 256, 256), width: int = 64, generator: str = "resnet",
+                 blocks: int | None = None, layers: int = 3, pool: int = 50) -> None:
         super().__init__()
         channels, height, breadth = shape
+        if generator not in ("resnet", "unet"):
+            raise GanlabError(f"cyclegan's generator is 'resnet' or 'unet', not {generator!r}")
         if height % 4 or breadth % 4:
             raise GanlabError(f"cyclegan needs images whose sides are multiples of 4, not {height} x {breadth}; load "
                               "the data with size=64, for example")
+        if generator == "unet":
+            check_square(shape, f"{self.name} with a U-Net")
         check_patches(min(height, breadth), layers, self.name)
         blocks = blocks or (9 if min(height, breadth) >= 256 else 6)
         self.discriminator = nn.ModuleDict({
             side: patchgan(channels, width, layers, nn.InstanceNorm2d) for side in ("a", "b")})
-        self.generator = nn.ModuleDict({f"to_{side}": resnet(channels, width, blocks) for side in ("b", "a")})
+        self.generator = nn.ModuleDict({
+            f"to_{side}": resnet(channels, width, blocks) if generator == "resnet" else
+            UNet(channels, height, width, norm=functools.partial(nn.InstanceNorm2d, affine=True), noise=0)
+            for side in ("b", "a")})
         self.pools = nn.ModuleDict({side: Pool(pool, shape) for side in ("a", "b")})
         initialise(self)
 

@@ -1,7 +1,6 @@
 """Image-to-image translation with conditional adversarial networks (Isola et al. 2016, arXiv:1611.07004)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,9 +38,12 @@ class UNet(nn.Module):
         width: channels after the first layer; they double with each up to eight times that.
         plain: the form found in many courses, whose first layer has a bias and whose bottleneck has batch norm (and
             so cannot train on a single image); otherwise the authors' form.
+        norm: from channels to a normalisation layer with an offset of its own.
+        noise: probability of dropout in the innermost layers.
     """
 
-    def __init__(self, channels: int, size: int, width: int, plain: bool = False) -> None:
+    def __init__(self, channels: int, size: int, width: int, plain: bool = False,
+                 norm: Callable[[int], nn.Module] = norm, noise: float = 0.5) -> None:
         super().__init__()
         widths = [width * min(2 ** i, 8) for i in range(size.bit_length() - 1)]
         last = len(widths) - 1
@@ -53,9 +55,9 @@ class UNet(nn.Module):
         for i in reversed(range(last)):
             before, after = widths[i + 1] * (1 if i == last - 1 else 2), widths[i]
             # The paper has noise in the three innermost layers, all of the full width; a smaller U-Net has fewer.
-            noisy = after == 8 * width and i >= last - 3
+            noisy = noise and after == 8 * width and i >= last - 3
             self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), norm(after),
-                                         *[Noise(0.5)] * noisy))
+                                         *[Noise(noise)] * bool(noisy)))
         self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width, channels, 4, 2, 1), nn.Tanh()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +71,7 @@ class UNet(nn.Module):
         return x
 
 
-def patchgan(channels: int, width: int, layers: int, norm: Any = norm) -> nn.Sequential:
+def patchgan(channels: int, width: int, layers: int, norm: Callable[[int], nn.Module] = norm) -> nn.Sequential:
     """A discriminator that judges overlapping patches: N x channels x H x W to logits N x 1 x h x w
     (arXiv:1611.07004, section 3.3 and appendix 6.1.2).
 
@@ -98,6 +100,14 @@ def check_patches(size: int, layers: int, name: str) -> None:
     if layers and size // 2 ** layers < 3:
         raise GanlabError(f"{name}: a discriminator of {layers} layers has no patch left in images of {size} pixels; "
                           f"use layers={max(0, (size // 3).bit_length() - 1)} or fewer, or larger images")
+
+
+def check_square(shape: Sequence[int], name: str) -> None:
+    """Refuse images that a U-Net cannot halve down to one pixel."""
+    _, size, breadth = shape
+    if size != breadth or size.bit_count() > 1 or size < 8:
+        raise GanlabError(f"{name} translates squares of 8, 16, 32 ... 256 pixels a side, not {size} x {breadth}; "
+                          "load the data with size=64, for example")
 
 
 class Pix2Pix(Model):
@@ -130,10 +140,8 @@ class Pix2Pix(Model):
     def __init__(self, shape: Sequence[int] = (3, 256, 256), width: int = 64, layers: int = 3,
                  objective: str = "non-saturating", perceptual: bool = False, plain: bool = False) -> None:
         super().__init__()
-        channels, size, breadth = shape
-        if size != breadth or size.bit_count() > 1 or size < 8:
-            raise GanlabError(f"pix2pix translates squares of 8, 16, 32 ... 256 pixels a side, not {size} x {breadth}; "
-                              "load the data with size=64, for example")
+        channels, size, _ = shape
+        check_square(shape, self.name)
         check_patches(size, layers, self.name)
         if perceptual:
             self.weights = {**self.weights, "perceptual": 10.0}

@@ -223,6 +223,19 @@ def test_cyclegan_has_nine_blocks_from_256_pixels_on_and_six_below():
             assert sum(isinstance(m, Residual) for m in generator) == blocks
 
 
+def test_a_unet_may_stand_in_for_the_resnet(fronts):
+    model = small("cyclegan", generator="unet")
+    network, x = model.generator["to_b"], pair(fronts, 3)[0]
+    assert isinstance(network, UNet) and not any(isinstance(m, nn.Dropout) for m in network.modules())
+    torch.testing.assert_close(model.translate(x)[:1], model.translate(x[:1]), rtol=1e-4, atol=1e-5,
+                               msg="no image may see the others of its batch")
+    Training(model, fronts, batch_size=1, device="cpu").run(2, progress=False)
+    with pytest.raises(GanlabError, match="'resnet' or 'unet', not 'u-net'"):
+        small("cyclegan", generator="u-net")
+    with pytest.raises(GanlabError, match="cyclegan with a U-Net translates squares of 8, 16, 32 .* not 48 x 48"):
+        small("cyclegan", generator="unet", shape=(3, 48, 48))
+
+
 def test_the_discriminator_sees_past_fakes(fronts):
     model = small("cyclegan", pool=4)
     training = Training(model, fronts, batch_size=2, device="cpu").run(2, progress=False)
