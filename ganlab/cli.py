@@ -27,7 +27,7 @@ EXAMPLES = {
   ganlab train vae --data mnist --steps 10000 --set latent=16 --weight kl=4
   ganlab train dcgan --data ./my-photos --size 64 --steps 20000 --save-every 1000 --out runs/photos.pt
   ganlab train dcgan --data ./my-photos --size 64 --steps 40000 --out runs/photos.pt --resume
-  ganlab train cyclegan --small --data fruit --size 32 --steps 1600 --decay 800
+  ganlab train cyclegan --small --data fruit --size 32 --steps 800 --decay 400
   ganlab train cyclegan --data ./horses-and-zebras --size 256 --augment --steps 200000 --decay 100000
   ganlab train gan --data digits --steps 3000 --objective least-squares --schedule "discriminator_steps(2)"
   torchrun --standalone --nproc_per_node 2 -m ganlab train dcgan --data celeba --steps 50000""",
