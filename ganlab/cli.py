@@ -317,11 +317,9 @@ def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, colu
         channels, size, _ = model.config["shape"]
         images: Any = folder(args.data, size, channels)
     elif spec:
-        own = spec.get("translation")
-        test = {**spec, "translation": {**own, "split": "test"}} if own else {**spec, "split": "test"}
         domains: Any
         try:
-            domains = rebuild(spec if "edges" in spec else test)
+            domains = rebuild(spec, split="test")
         except DataError:  # not every set has images to test on
             domains = rebuild(spec)
         images = domains.b if args.to == "a" else domains.a

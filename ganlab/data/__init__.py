@@ -81,18 +81,23 @@ def _load_folder(path: Path, split: str, size: int | None, channels: int | None)
     return folder(path, size or 64, channels or 3)
 
 
-def rebuild(spec: dict[str, Any]) -> Images | ImageFiles | Domains:
-    """The set whose `spec` this is, read again. Raises DataError where the spec is empty."""
+def rebuild(spec: dict[str, Any], split: str = "") -> Images | ImageFiles | Domains:
+    """The set whose `spec` this is, read again, or another split of it.
+
+    Raises:
+        DataError: the spec is empty, or the set has no such split.
+    """
     if not spec:
         raise DataError("this set cannot be made again from a name (a part of a set, or a tensor); "
                         "make it as before and pass it as data=...")
     found: Any
     if "translation" in spec:
-        found = translation(**spec["translation"])
+        found = translation(**spec["translation"] | ({"split": split} if split else {}))
     elif "edges" in spec:
-        found = edges(rebuild(spec["edges"]))  # type: ignore[arg-type]
+        found = edges(rebuild(spec["edges"], split))  # type: ignore[arg-type]
     else:
-        found = load(**{key: value for key, value in spec.items() if key != "augment"})
+        found = load(**{key: value for key, value in spec.items() if key != "augment"}
+                     | ({"split": split} if split else {}))
     return found.augmented() if spec.get("augment") else found
 
 
