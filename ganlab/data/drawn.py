@@ -610,6 +610,7 @@ def _portrait(c: Canvas, s: Scene) -> None:
     c.shade(cover * c.inside((front - 0.03) * k, 0.05), 0.72)
     fill(front, s.hair * lit + sheen * (0.7 - side * u).clamp_min(0) * (0.25 * s.hair + 0.12))
     c.rgb *= 1.04 - 0.3 * ((c.x - 0.5).square() + (c.y - 0.5).square())
+    _mount(c)
 
 
 def _drawing(c: Canvas, s: Scene) -> None:
@@ -696,6 +697,19 @@ def _drawing(c: Canvas, s: Scene) -> None:
     c.paint(cover * c.inside(ring * k), torch.lerp(s.hair, rgb("ffffff"), 0.45))
     strand = (torch.atan2(u - 0.04 * s.pose, v + 0.7) * 4.2 % 1 - 0.5) / 4.2 * (v + 0.7)
     c.paint(0.7 * cover * c.line(strand * k, 0.006) * (v > -0.34 + 0.1 * (u * 40).sin()), dark)
+    _mount(c)
+
+
+def _mount(c: Canvas) -> None:
+    """A white margin and a black line inside it, as around a print.
+
+    Behind instance norm a network cannot know an image's mean colour and contrast, unless it has something to compare
+    with that is always white and always black.
+    """
+    edge = torch.minimum(c.x.minimum(1 - c.x), c.y.minimum(1 - c.y))
+    margin, line = (max(1, c.size // part) / c.size for part in (32, 64))
+    c.paint((edge < margin + line).float(), rgb("000000"))
+    c.paint((edge < margin).float(), rgb("ffffff"))
 
 
 # ---- the sets -------------------------------------------------------------------------------------------------------
