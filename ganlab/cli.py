@@ -209,6 +209,7 @@ def train(args: argparse.Namespace) -> int:
     loading = {key: asked[key] for key in ("size", "channels") if key in asked}
     options = dict(cls.small if args.small else {}) | dict(args.set)
     options |= {"objective": args.objective} if args.objective else {}
+    weights = options.pop("weights", {}) | dict(args.weight)
     rates = dict(args.lr or ())
     how: dict[str, Any] = {key: asked[key] for key in ("device", "precision", "log_every", "save_every", "tensorboard")
                            if key in asked} | {"checkpoint": out}
@@ -232,7 +233,7 @@ def train(args: argparse.Namespace) -> int:
             images = images.augmented()
         if cls.expects == "labels" and (classes := getattr(images, "classes", ())):
             options.setdefault("classes", len(classes))
-        model = models.create(args.model, shape=images.shape, seed=seed, weights=dict(args.weight), **options)
+        model = models.create(args.model, shape=images.shape, seed=seed, weights=weights, **options)
         preset = cls.small_training if args.small else {}
         default = dict.fromkeys(model.players, preset.get("learning_rate", model.learning_rate))
         training = Training(model, images, seed, batch_size=args.batch_size or preset.get("batch_size"),

@@ -224,6 +224,9 @@ def test_small_settings_train_a_translation_on_embedded_data(capsys):
     assert saved["config"]["width"] == models.Pix2Pix.small["width"] and saved["batch_size"] == 2
     assert set(saved["learning_rates"].values()) == {1e-3}
     assert "pix2pix on 800 images of fronts" in capsys.readouterr().out
+    assert ganlab("train", "ugatit", "--small", "--data", "faces", "--size", 32, "--steps", 1, "--batch-size", 1,
+                  "--weight", "cam=3", "--device", "cpu", "--out", "small.pt") == 0
+    assert checkpoint.read("small.pt")["weights"] == {"adversarial": 0.1, "cycle": 10.0, "identity": 10.0, "cam": 3.0}
 
 
 def test_augment_is_remembered_and_refused_where_there_is_one_domain(capsys):
