@@ -327,7 +327,8 @@ class Training:
     @property
     def state(self) -> str:
         """What the background run does: "idle", "running", "paused" or "failed"."""
-        if self._thread is None or not self._thread.is_alive():
+        thread = self._thread  # read once: another thread may be in wait()
+        if thread is None or not thread.is_alive():
             return "failed" if self.error else "idle"
         return "running" if self._going.is_set() else "paused"
 
@@ -425,27 +426,47 @@ class Training:
         content = read(path)
         if content["autosave"]:
             changes = {"checkpoint": path, "save_every": content["save_every"], **changes}
-        training = cls._rebuild(content, data, model, device, replay=content["to_replay"], **changes)
+        training = cls._rebuild(content, data, model, device, **changes)
+        training._continue(content, path)
+        return training
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Bring this training, which must not be running, to the state that `save` wrote, earlier or later.
+
+        Raises:
+            CheckpointError: no usable checkpoint, or of a training with other arguments; names the first difference.
+        """
+        content, here = read(path), self.recording()
+        self._not_running()
+        for name in sorted(here.keys() - {"step", "interventions", "fresh", "log_every"}):
+            if content.get(name) != here[name]:
+                raise CheckpointError(f"{path} is of another training: its {name} is {content.get(name)!r}, here it is "
+                                      f"{here[name]!r}; Training.restore builds the training that it is of")
+        with self.model.lock:
+            self._continue(content, path)
+
+    def _continue(self, content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         try:
-            training.model.load_state_dict(content["state"])
+            self.model.load_state_dict(content["state"])
         except RuntimeError as error:
-            raise CheckpointError(f"{path} does not fit this {training.model.name}: {error}") from None
-        for name, optimizer in training.optimizers.items():
+            raise CheckpointError(f"{path} does not fit this {self.model.name}: {error}") from None
+        for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(content["optimizers"][name])
-        if training.scaler.is_enabled() and content["scaler"]:
-            training.scaler.load_state_dict(content["scaler"])
-        training.schedule.restore(content["schedule_state"])
-        training.interventions = [Intervention(*entry) for entry in content["interventions"]]
-        for controls, now in ((training.weights, "weights_now"), (training.learning_rates, "learning_rates_now")):
-            controls.update({i.name: i.value for i in training.interventions if i.kind == controls.kind})
+        if self.scaler.is_enabled() and content["scaler"]:
+            self.scaler.load_state_dict(content["scaler"])
+        self.schedule.restore(content["schedule_state"])
+        self._replay = [Intervention(*entry) for entry in content["to_replay"]]
+        self.interventions = [Intervention(*entry) for entry in content["interventions"]]
+        for controls, now in ((self.weights, "weights_now"), (self.learning_rates, "learning_rates_now")):
+            controls.update(self._initial[controls.kind])
+            controls.update({i.name: i.value for i in self.interventions if i.kind == controls.kind})
             controls.take(0)
             # What was set after the last step is still to come, and is recorded when it does.
             controls.update(content[now])
-        training.step = training._row_step = content["step"]
-        training.history.restore(content["history"], training.device)
-        training._fresh = content["fresh"]
-        training.model.trained = True
-        return training
+        self.step = self._row_step = content["step"]
+        self.history.restore(content["history"], self.device)
+        self._fresh = content["fresh"]
+        self.model.trained = True
 
     @classmethod
     def _rebuild(cls, content: Mapping[str, Any], data: Dataset | Tensor | None, model: Model | None,
