@@ -161,14 +161,17 @@ class Training:
             name, value = next(((n, t.item()) for n, t in recorded.items() if not math.isfinite(t.item())),
                                ("the weighted sum of terms", loss.item()))
             raise not_finite(name, value, self.step + 1)
-        optimizer = self.optimizers[player]
-        optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
-        self.scaler.step(optimizer)
-        if self.scaler.is_enabled():
-            self.scaler.update()
-        with torch.no_grad():
-            self.model.moved(player)
+        # Without a term that counts there is nowhere to go. Momentum and weight decay alone would still move a player,
+        # in the end to weights of 0, which spectral norm divides by.
+        if any(weights.get(name) for name in terms):
+            optimizer = self.optimizers[player]
+            optimizer.zero_grad()
+            self.scaler.scale(loss).backward()
+            self.scaler.step(optimizer)
+            if self.scaler.is_enabled():
+                self.scaler.update()
+            with torch.no_grad():
+                self.model.moved(player)
         self.history.record(self.step + 1, recorded)
         return loss.detach()
 

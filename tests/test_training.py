@@ -119,6 +119,18 @@ def test_a_weight_scales_the_gradient_of_its_term_from_the_next_step_on(digits):
     assert t.interventions == [Intervention(5, "weights", "adversarial", 1.0)]
 
 
+def test_a_player_none_of_whose_terms_counts_stands_still(digits):
+    """Neither momentum nor weight decay moves it; what it would have minimised is still recorded."""
+    t = training(digits).run(3, progress=False)
+    t.weights["adversarial"] = 0.0
+    before = weights(t)
+    t.run(5, progress=False)
+    assert same(before, weights(t)) and t.history["discriminator/adversarial"][-1] > 0
+    t.weights["adversarial"] = 1.0
+    t.run(1, progress=False)
+    assert not same(before, weights(t))
+
+
 def test_weights_set_from_many_threads_while_running(digits):
     t = training(digits, log_every=1)
     t.start()
