@@ -35,10 +35,13 @@ SHARE = 0.03
 TICK = 0.25
 """Seconds between two looks at the training."""
 
+STEP = 0.05
+"""Of the sliders, in powers of ten."""
+
 CHUNK = 200
 """Steps of the button that trains in the foreground, and of a panel that nobody can press, unless told otherwise."""
 
-WIDTH, HEIGHT = 360, (480, 110)
+WIDTH, MULTIPLE = 310, (470, 110)
 """Of the pictures, and of each multiple of the curves, in pixels of the page."""
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -81,6 +84,12 @@ def somebody_is_there() -> bool:
             and os.environ.get("GANLAB_PROFILE") != "ci" and os.environ.get("GANLAB_PANELS") != "off")
 
 
+def _snapped(value: float) -> float:
+    """The nearest value that a slider can stand at: a front end moves its handle there and says so, which would
+    replace an exact number by a round one."""
+    return float(10 ** (round(math.log10(value) / STEP) * STEP))
+
+
 class Row:
     """The controls of one number: slider, exact box, switch, and a button back to where it began.
 
@@ -95,7 +104,7 @@ class Row:
         self._seen = self._before = math.nan
         exponent = math.log10(paper) if paper > 0 else 0.0
         self.slider = widgets.FloatLogSlider(
-            value=10 ** exponent, base=10, min=math.floor(exponent) - 2, max=math.ceil(exponent) + 2, step=0.05,
+            value=_snapped(paper or 1.0), base=10, min=math.floor(exponent) - 2, max=math.ceil(exponent) + 2, step=STEP,
             description=name, readout=False, style={"description_width": "110px"}, layout={"width": "400px"})
         box = widgets.BoundedFloatText if controls.kind == "learning_rates" else widgets.FloatText
         self.box = box(description="value", step=None, style={"description_width": "40px"}, layout={"width": "150px"},
@@ -107,7 +116,7 @@ class Row:
         self.view = widgets.HBox([widgets.HTML(swatch, layout={"width": "14px"}), self.slider, self.box, self.switch,
                                   self.reset], layout={"align_items": "center"})
         self.follow()
-        self.slider.observe(lambda change: self._write(float(f"{change.new:.3g}")), "value")
+        self.slider.observe(lambda change: self._slide(change.new, change.old), "value")
         self.box.observe(lambda change: self._write(change.new), "value")
         self.switch.observe(lambda change: self._switch(change.new), "value")
         self.reset.on_click(lambda _: self._write(paper))
@@ -124,6 +133,11 @@ class Row:
             self._seen = math.nan
             self.follow()
         self.moved()
+
+    def _slide(self, value: float, before: float) -> None:
+        # A front end answers with where it has put the handle, the same but for the last digits; a move is a step.
+        if not math.isclose(value, before, rel_tol=1e-3):
+            self._write(float(f"{value:.3g}"))
 
     def _switch(self, on: bool) -> None:
         if on != (self.controls[self.name] != 0):
@@ -142,9 +156,8 @@ class Row:
                     self._before = value or self.slider.value
                 if value > 0:
                     s = self.slider
-                    nearest = min(max(value, s.base ** s.min), s.base ** s.max)
-                    # The hand on the slider decides where it stands, to a step.
-                    if not math.isclose(s.value, nearest, rel_tol=0.02):
+                    nearest = _snapped(min(max(value, s.base ** s.min), s.base ** s.max))
+                    if not math.isclose(s.value, nearest, rel_tol=1e-3):
                         s.value = nearest
                 self.box.value, self.switch.value = value, value != 0
             finally:
@@ -193,7 +206,7 @@ class Panel:
     # ---- widgets ------------------------------------------------------------------------------------------------
 
     def _build(self, foreground: bool) -> None:
-        def button(text: str, icon: str, tip: str, action: Callable[[], None], width: str = "100px") -> widgets.Button:
+        def button(text: str, icon: str, tip: str, action: Callable[[], None], width: str = "86px") -> widgets.Button:
             made = widgets.Button(description=text, icon=icon, tooltip=tip, layout={"width": width})
             made.on_click(lambda _: self._do(action))
             return made
@@ -210,17 +223,17 @@ class Panel:
                         "restore": button("Restore", "folder-open", "bring the training to the state in this file",
                                           self._restore),
                         "history": button("History as CSV", "table", "write the curves beside this file",
-                                          lambda: self._export("history"), "140px"),
+                                          lambda: self._export("history"), "150px"),
                         "changes": button("Changes as CSV", "list", "write the changes beside this file",
-                                          lambda: self._export("changes"), "140px")}
+                                          lambda: self._export("changes"), "150px")}
         first = ["ahead", "step"] if foreground else ["start", "pause", "step", "stop"]
         self.file = widgets.Text(str(self.training.checkpoint or f"runs/{self.training.model.name}.pt"),
                                  description="file", style={"description_width": "30px"}, layout={"width": "270px"})
         self.status, self.message, self.log = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.images = {name: widgets.Image(format="png") for name in self._makes.names}
         left = [part for name, image in self.images.items() for part in (widgets.HTML(html.escape(name)), image)]
-        self.curves = widgets.Image(format="png", width=HEIGHT[0],
-                                    height=len(self._groups) * HEIGHT[1] + draw.BOTTOM)
+        self.curves = widgets.Image(format="png", width=MULTIPLE[0],
+                                    height=len(self._groups) * MULTIPLE[1] + draw.BOTTOM)
         rates = widgets.Accordion([widgets.VBox([row.view for name, row in self.rows.items() if "/" in name])],
                                   selected_index=None)
         rates.set_title(0, "Learning rates")
@@ -229,7 +242,7 @@ class Panel:
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
         self.view = widgets.VBox([
             widgets.HBox([self.buttons[name] for name in first] + [self.status], layout=wrap), self.message,
-            widgets.HBox([widgets.VBox(left, layout={"width": f"{WIDTH + 20}px"}), self.curves],
+            widgets.HBox([widgets.VBox(left, layout={"width": f"{WIDTH + 10}px"}), self.curves],
                          layout={"flex_flow": "row wrap"}),
             *(row.view for name, row in self.rows.items() if "/" not in name), rates, record,
             widgets.HBox([self.file, *(self.buttons[n] for n in ("save", "restore", "history", "changes"))],
@@ -391,7 +404,7 @@ class Panel:
     def _curves(self) -> Image.Image:
         marks = [(entry.step, self._colours[entry.name] if entry.kind == "weights" else draw.GREY)
                  for entry in list(self.training.interventions)]
-        return draw.curves(self.training.history, self._groups, self._colours, marks, HEIGHT)
+        return draw.curves(self.training.history, self._groups, self._colours, marks, MULTIPLE)
 
     def picture(self) -> Image.Image:
         """A still of the last pictures, on white."""

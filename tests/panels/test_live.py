@@ -56,6 +56,13 @@ def test_every_control_writes_and_all_of_a_row_follow(digits):
     assert t.weights["kl"] == row.box.value == 0.316
     row.box.value = 1234.5
     assert t.weights["kl"] == 1234.5 and row.slider.value == row.slider.base ** row.slider.max
+    row.box.value = 0.125
+    assert math.isclose(row.slider.value, 10 ** -0.9)
+    row.slider.value = 10 ** -0.9 * (1 + 1e-12)
+    assert t.weights["kl"] == row.box.value == 0.125, "where a front end has put the handle is no move"
+    row.slider.value = 10 ** -0.85
+    assert t.weights["kl"] == row.box.value == 0.141
+    row.box.value = 1234.5
     row.switch.value = False
     assert t.weights["kl"] == row.box.value == 0
     row.switch.value = True
