@@ -30,7 +30,7 @@ WATCHED = "watched"
 
 LEFT, BOTTOM, TOP = 46, 18, 20
 INKS = tuple(dict.fromkeys((GREY, *COLOURS)))
-FONT = ImageFont.load_default(11 * SHARP)
+FONT = ImageFont.load_default(12 * SHARP)
 
 
 def encode(picture: Image.Image, lossless: bool = True) -> bytes:
@@ -142,7 +142,7 @@ def _multiple(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], title: 
             x, y = int(xs[0]), int(down(ys[0]))
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=ink)
         elif len(xs):
-            draw.line(np.stack([xs, down(ys)], 1).ravel().tolist(), fill=ink, width=3, joint="curve")
+            draw.line(np.stack([xs, down(ys)], 1).ravel().tolist(), fill=ink, width=2 * SHARP, joint="curve")
 
 
 def envelope(x: np.ndarray, y: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:

@@ -41,8 +41,9 @@ STEP = 0.05
 CHUNK = 200
 """Steps of the button that trains in the foreground, and of a panel that nobody can press, unless told otherwise."""
 
-WIDTH, MULTIPLE = 310, (470, 110)
-"""Of the pictures, and of each multiple of the curves, in pixels of the page."""
+WIDTH, CURVES = 310, (470, 330)
+"""Of the pictures, and of the curves if they are at most three multiples, in pixels of the page: together they fit
+into a page of 900."""
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 _PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
@@ -182,6 +183,7 @@ class Panel:
         model = training.model
         self._makes = draw.Pictures(model, training.data, WIDTH)
         self._groups = [*model.players, *([draw.WATCHED] if model.watched else [])]
+        self._multiple = CURVES[0], max(110, min(240, CURVES[1] // len(self._groups)))
         self._colours = dict(zip([*model.weights, *model.watched], draw.COLOURS * 9, strict=False))
         paper = {**training._initial["weights"], **type(model).weights}
         self.rows = {name: Row(training.weights, name, paper[name], self._colours[name], self._report, self._moved)
@@ -221,7 +223,7 @@ class Panel:
                         "stop": button("Stop", "stop", "end the run after its step", self.stop),
                         "save": button("Save", "save", "save the training to this file", self._save, "80px"),
                         "restore": button("Restore", "folder-open", "bring the training to the state in this file",
-                                          self._restore),
+                                          self._restore, "96px"),
                         "history": button("History as CSV", "table", "write the curves beside this file",
                                           lambda: self._export("history"), "150px"),
                         "changes": button("Changes as CSV", "list", "write the changes beside this file",
@@ -232,8 +234,8 @@ class Panel:
         self.status, self.message, self.log = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.images = {name: widgets.Image(format="png") for name in self._makes.names}
         left = [part for name, image in self.images.items() for part in (widgets.HTML(html.escape(name)), image)]
-        self.curves = widgets.Image(format="png", width=MULTIPLE[0],
-                                    height=len(self._groups) * MULTIPLE[1] + draw.BOTTOM)
+        height = self._multiple[1] * len(self._groups) + draw.BOTTOM
+        self.curves = widgets.Image(format="png", width=str(self._multiple[0]), height=str(height))
         rates = widgets.Accordion([widgets.VBox([row.view for name, row in self.rows.items() if "/" in name])],
                                   selected_index=None)
         rates.set_title(0, "Learning rates")
@@ -243,7 +245,7 @@ class Panel:
         self.view = widgets.VBox([
             widgets.HBox([self.buttons[name] for name in first] + [self.status], layout=wrap), self.message,
             widgets.HBox([widgets.VBox(left, layout={"width": f"{WIDTH + 10}px"}), self.curves],
-                         layout={"flex_flow": "row wrap"}),
+                         layout={"flex_flow": "row wrap", "align_items": "flex-start"}),
             *(row.view for name, row in self.rows.items() if "/" not in name), rates, record,
             widgets.HBox([self.file, *(self.buttons[n] for n in ("save", "restore", "history", "changes"))],
                          layout=wrap)])
@@ -404,7 +406,7 @@ class Panel:
     def _curves(self) -> Image.Image:
         marks = [(entry.step, self._colours[entry.name] if entry.kind == "weights" else draw.GREY)
                  for entry in list(self.training.interventions)]
-        return draw.curves(self.training.history, self._groups, self._colours, marks, MULTIPLE)
+        return draw.curves(self.training.history, self._groups, self._colours, marks, self._multiple)
 
     def picture(self) -> Image.Image:
         """A still of the last pictures, on white."""

@@ -65,6 +65,9 @@ def lab(chromium, tmp_path):
     places = {name: tmp_path / name for name in ("config", "data", "runtime", "notebooks", "ipython")}
     for place in places.values():
         place.mkdir()
+    (places["config"] / "labconfig").mkdir()
+    (places["config"] / "labconfig" / "default_setting_overrides.json").write_text(
+        json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}))
     environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(places["config"]), "JUPYTER_DATA_DIR": str(places["data"]),
                    "JUPYTER_RUNTIME_DIR": str(places["runtime"]), "IPYTHONDIR": str(places["ipython"]),
                    "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
@@ -76,7 +79,6 @@ def lab(chromium, tmp_path):
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
              "--port-retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={places['notebooks']}",
-             "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
              *(["--allow-root"] if os.geteuid() == 0 else [])],
             stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
     running = Lab(f"http://127.0.0.1:{port}", places["notebooks"], places["runtime"], log)

@@ -90,5 +90,6 @@ def test_a_typed_weight_is_used_and_pictures_arrive(lab, page):
             page.get_by_text("Theme", exact=True).hover()
             page.get_by_text(f"JupyterLab {theme}", exact=True).click()
             page.wait_for_function(f"document.body.dataset.jpThemeLight == '{str(theme == 'Light').lower()}'")
+            page.wait_for_selector("#jupyterlab-splash", state="detached")
             page.screenshot(path=Path(folder) / f"panel-{theme.lower()}.png")
     assert ask_kernel(lab, "training.state") == "'idle'"
