@@ -44,11 +44,9 @@ def encode(picture: Image.Image, lossless: bool = True) -> bytes:
 
 
 def strip(images: Tensor, columns: int, width: int) -> tuple[Image.Image, tuple[int, int]]:
-    """Images (N x C x H x W in [-1, 1]) side by side, and the (width, height) to show them at: at most that wide."""
-    across = columns * (images.shape[-1] + 2) + 2
-    picture = plots.tile(images, columns, scale=max(1, round(width / across)))
-    shown = min(width, picture.width)
-    return picture, (shown, round(picture.height * shown / picture.width))
+    """Images (N x C x H x W in [-1, 1]) side by side, and the (width, height) to show them at, that wide."""
+    picture = plots.tile(images, columns, scale=math.ceil(width / (columns * (images.shape[-1] + 2) + 2)))
+    return picture, (width, round(picture.height * width / picture.width))
 
 
 def scatter(points: Tensor, behind: Tensor, size: int) -> Image.Image:

@@ -41,7 +41,7 @@ STEP = 0.05
 CHUNK = 200
 """Steps of the button that trains in the foreground, and of a panel that nobody can press, unless told otherwise."""
 
-WIDTH, CURVES = 310, (470, 330)
+WIDTH, CURVES = 270, (420, 330)
 """Of the pictures, and of the curves if they are at most three multiples, in pixels of the page: together they fit
 into a page of 900."""
 
@@ -113,6 +113,9 @@ class Row:
         self.switch = widgets.Checkbox(description="on", indent=False, layout={"width": "54px"})
         self.reset = widgets.Button(description=f"{paper:g}", icon="undo", layout={"width": "90px"},
                                     tooltip=f"set {name} back to {paper:g}")
+        # Set as attributes, since ipywidgets 7 does not know them for these.
+        self.slider.tooltip = self.switch.tooltip = name
+        self.box.tooltip = f"the exact value of {name}"
         swatch = f'<span style="color:{colour}">&#9632;</span>' if colour else ""
         self.view = widgets.HBox([widgets.HTML(swatch, layout={"width": "14px"}), self.slider, self.box, self.switch,
                                   self.reset], layout={"align_items": "center"})
@@ -230,9 +233,11 @@ class Panel:
                                           lambda: self._export("changes"), "150px")}
         first = ["ahead", "step"] if foreground else ["start", "pause", "step", "stop"]
         self.file = widgets.Text(str(self.training.checkpoint or f"runs/{self.training.model.name}.pt"),
-                                 description="file", style={"description_width": "30px"}, layout={"width": "270px"})
+                                 description="file", style={"description_width": "30px"}, layout={"width": "190px"})
         self.status, self.message, self.log = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.images = {name: widgets.Image(format="png") for name in self._makes.names}
+        for name, image in self.images.items():
+            image.tooltip = name
         left = [part for name, image in self.images.items() for part in (widgets.HTML(html.escape(name)), image)]
         height = self._multiple[1] * len(self._groups) + draw.BOTTOM
         self.curves = widgets.Image(format="png", width=str(self._multiple[0]), height=str(height))
@@ -459,8 +464,9 @@ def _table(training: Training) -> str:
     if not last:
         return "none yet"
     head = "".join(f"<th style='text-align:left;padding-right:2em'>{h}</th>" for h in ("step", "what", "value"))
-    body = "".join(f"<tr><td>{e.step:,}</td><td>{'weight' if e.kind == 'weights' else 'learning rate'} of "
-                   f"{html.escape(e.name)}</td><td>{e.value:g}</td></tr>" for e in last)
+    body = "".join(f"<tr><td>{e.step:,}</td><td style='padding-right:2em'>"
+                   f"{'weight' if e.kind == 'weights' else 'learning rate'} of {html.escape(e.name)}</td>"
+                   f"<td>{e.value:g}</td></tr>" for e in last)
     return f"<table><tr>{head}</tr>{body}</table>"
 
 

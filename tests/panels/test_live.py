@@ -256,7 +256,8 @@ def test_running_the_cell_again_attaches_and_replaces(digits, monkeypatch):
 
 def test_close_leaves_the_training_alone_and_no_widget_open(digits):
     import ipywidgets
-    registry = getattr(ipywidgets.widgets.widget, "_instances", None) or ipywidgets.Widget.widgets
+    module = ipywidgets.widgets.widget
+    registry = module._instances if hasattr(module, "_instances") else ipywidgets.Widget.widgets
     t = training(digits).start()
     before = set(registry)
     panel = panels.train(t, live=True)
@@ -307,6 +308,26 @@ def test_a_script_that_cannot_be_followed_is_refused_before_the_first_step(digit
     with pytest.raises(GanlabError, match="at step 5; .* 0 to 4"):
         panels.train(t, 5, [(5, "adversarial", 1.0)], live=False)
     assert t.step == 0
+
+
+@pytest.mark.slow
+def test_an_executed_notebook_keeps_the_picture_and_no_widget(tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    from nbformat.v4 import new_code_cell, new_notebook
+    cells = ["from ganlab import data, models, panels\nfrom ganlab.training import Training\n"
+             "gan = models.create('gan', hidden=(16,), latent=4)\n"
+             "training = Training(gan, data.load('digits'), batch_size=8, device='cpu')\n"
+             "panels.train(training, 20, [(10, 'adversarial', 0.5)])",
+             "assert training.step == 20 and training.interventions[0].step == 10; training.state",
+             "panels.train(training, live=True)"]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
+    still, live = notebook.cells[0].outputs[-1].data, notebook.cells[2].outputs[-1].data
+    assert "image/png" in still and module.WIDGET not in still
+    assert "image/png" in live and module.WIDGET in live, "forced"
+    from ganlab import course
+    cleaned = course.clean(nbformat.from_dict(notebook))
+    assert set(cleaned.cells[2].outputs[-1].data) == {"text/plain", "image/png"}
 
 
 @pytest.mark.parametrize(("stdin", "environment", "expected"), [
