@@ -330,8 +330,8 @@ def too_strong(seen: Seen) -> Verdict:
     left = max(0.0, float(np.quantile(late, 0.9)))
     says = ", ".join(f"{n} {np.median(seen.term(n, 0.5)):.3f}" for n in seen.columns if n.startswith("D("))
     # Healthy: 0.013 to 0.04 (the first 250 steps of DCGANs, whose discriminators lead) to 1; won for good: 0 to 0.005.
-    return beyond(left, 0.008, 0.001), f"for {len(late)} rows its loss has been {left:.1%} of that of one that cannot " \
-        f"tell{says and f' ({says})'}"
+    return beyond(left, 0.008, 0.001), f"for {len(late)} rows its loss has been {left:.1%} of that of one that " \
+        f"cannot tell{says and f' ({says})'}"
 
 
 def _contrast(images: Tensor) -> float:
