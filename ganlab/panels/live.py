@@ -236,8 +236,7 @@ class Panel:
                                  description="file", style={"description_width": "30px"}, layout={"width": "190px"})
         self.status, self.message, self.log = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.images = {name: widgets.Image(format="png") for name in self._makes.names}
-        for name, image in self.images.items():
-            image.tooltip = name
+        # No tooltip for images: with one, ipywidgets 8 fails to draw them. Their captions stand above them.
         left = [part for name, image in self.images.items() for part in (widgets.HTML(html.escape(name)), image)]
         height = self._multiple[1] * len(self._groups) + draw.BOTTOM
         self.curves = widgets.Image(format="png", width=str(self._multiple[0]), height=str(height))
