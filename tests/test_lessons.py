@@ -48,6 +48,10 @@ def test_is_as_clean_leaves_it(path, notebook):
     assert json.dumps(course.clean(notebook), sort_keys=True) == before
 
 
+def test_shows_no_warnings(notebook):
+    assert [output.text for cell in code(notebook) for output in cell.outputs if output.get("name") == "stderr"] == []
+
+
 def test_opens_in_colab_at_its_own_address(path, notebook):
     title = notebook.cells[0]
     assert title.cell_type == "markdown" and title.source.startswith("# ")
