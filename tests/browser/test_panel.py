@@ -92,4 +92,10 @@ def test_a_typed_weight_is_used_and_pictures_arrive(lab, page):
             page.wait_for_function(f"document.body.dataset.jpThemeLight == '{str(theme == 'Light').lower()}'")
             page.wait_for_selector("#jupyterlab-splash", state="detached")
             page.screenshot(path=Path(folder) / f"panel-{theme.lower()}.png")
-    assert ask_kernel(lab, "training.state") == "'idle'"
+    panel.get_by_role("button", name="Start").click()
+    wait_until(lambda: ask_kernel(lab, "training.state") == "'running'", 30, "it runs again")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    wait_until(lambda: "the run that this cell showed before was stopped" in (panel.text_content() or ""), 60,
+               "the cell's new panel has taken the place of the old one")
+    assert ask_kernel(lab, "(training.step, training.state, len(panels.live._PANELS))") == "(0, 'idle', 1)"

@@ -319,7 +319,9 @@ def test_an_executed_notebook_keeps_the_picture_and_no_widget(tmp_path):
              "training = Training(gan, data.load('digits'), batch_size=8, device='cpu')\n"
              "panels.train(training, 20, [(10, 'adversarial', 0.5)])",
              "assert training.step == 20 and training.interventions[0].step == 10; training.state",
-             "panels.train(training, live=True)"]
+             "panels.train(training, live=True)",
+             "panel = _\ntraining.weights['adversarial'] = 3", "assert panel.rows['adversarial'].box.value == 3",
+             "training.start(10**6); None", "assert panel._viewer.is_alive()\ntraining.stop(); None"]
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
     still, live = notebook.cells[0].outputs[-1].data, notebook.cells[2].outputs[-1].data
