@@ -164,7 +164,7 @@ def test_an_uneven_kernel_leaves_a_checkerboard(digits):
                                  pairs, 100, batch_size=4, learning_rate=1e-3),
     lambda pairs, sides: trained(models.create("cyclegan", shape=(3, 32, 32), width=8, generator="unet", layers=2,
                                                weights={"identity": 1e4}), sides, 80, batch_size=2, learning_rate=1e-3),
-    lambda pairs, sides: trained(points("wgangp", weights={"gradient_penalty": 1e4}), data.load("ring"), 400)])
+    lambda pairs, sides: trained(points("wgangp", weights={"gradient_penalty": 1e5}), data.load("ring"), 400)])
 def test_a_term_that_drowns_the_others_is_over_weighted(make, fronts, fruit):
     t = make(fronts, fruit)
     assert symptoms(t) == ["over-weighted term"]
@@ -226,10 +226,14 @@ def test_exponential_growth_is_told_from_growth():
     assert "overflows after" in diagnose(write(t, wasserstein=np.geomspace(1, 1e8, 60)))[0].seen
 
 
+# The registry of models is everyone's.
+for cls in (Pendulum, Uneven, Runaway):
+    models.MODELS.pop(cls.__name__.lower())
+
 # ---- pure reading -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", models.MODELS.keys() - {"pendulum", "uneven", "runaway"})
+@pytest.mark.parametrize("name", [name for name, cls in models.MODELS.items() if cls.__module__.startswith("ganlab.")])
 def test_a_diagnosis_leaves_every_training_as_it_was(name, digits, fronts):
     cls = models.MODELS[name]
     images = fronts if cls.expects in ("domains", "pairs") else digits
