@@ -112,7 +112,7 @@ class CycleGAN(Model):
     betas = (0.5, 0.999)
     batch_size = 1
     expects = "domains"
-    small = {"width": 16, "generator": "unet", "layers": 2}
+    small = {"width": 12, "generator": "unet", "layers": 2}
     small_training = {"batch_size": 2, "learning_rate": 1e-3}
 
     def __init__(self, shape: Sequence[int] = (3, 256, 256), width: int = 64, generator: str = "resnet",
