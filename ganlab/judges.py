@@ -18,16 +18,16 @@ from ganlab.errors import GanlabError
 
 
 def fit(network: nn.Module, data: Images, loss: Callable[[Tensor, Tensor], Tensor], steps: int, batch_size: int,
-        seed: int) -> None:
-    """Train `network` to turn `data.images` into `data.labels`: Adam 4e-3 falling to 0."""
+        seed: int, learning_rate: float = 4e-3, change: Callable[[Tensor], Tensor] = lambda images: images) -> None:
+    """Train `network` to turn `data.images`, each batch changed, into `data.labels`: Adam, its rate falling to 0."""
     device = next(network.parameters()).device
-    optimizer = torch.optim.Adam(network.parameters(), 4e-3)
+    optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
     batches = Batches(data, min(batch_size, len(data)), device, seed)
     for step in range(steps):
         images, wanted = batches[step]
         assert wanted is not None
-        loss(network(images), wanted).backward()
+        loss(network(change(images)), wanted).backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()

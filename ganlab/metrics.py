@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from ganlab.data import problem, root
 from ganlab.data.catalogue import File
-from ganlab.data.images import Batches, Images, to_uint8
+from ganlab.data.images import Images, to_uint8
 from ganlab.errors import GanlabError
+from ganlab.judges import fit
 
 INCEPTION = File(
     "weights-inception-2015-12-05-6726825d.pth",
@@ -56,18 +57,9 @@ class Judge(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             judge = cls(data.shape[0], int(data.labels.max()) + 1).to(device)
-            optimizer = torch.optim.Adam(judge.parameters(), 2e-3)
-            schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-            batches = Batches(data, min(64, len(data)), torch.device(device), seed)
-            for step in range(steps):
-                images, labels = batches[step]
-                assert labels is not None
-                shift = torch.randint(-2, 3, (2,)).tolist()
-                F.cross_entropy(judge(images.roll(shift, (2, 3))), labels).backward()
-                optimizer.step()
-                optimizer.zero_grad()
-                schedule.step()
-        return judge.eval()
+            fit(judge, data, F.cross_entropy, steps, 64, seed, 2e-3,
+                lambda images: images.roll(torch.randint(-2, 3, (2,)).tolist(), (2, 3)))
+        return judge
 
     @torch.no_grad()
     def read(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

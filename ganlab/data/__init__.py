@@ -91,13 +91,13 @@ def rebuild(spec: dict[str, Any], split: str = "") -> Images | ImageFiles | Doma
         raise DataError("this set cannot be made again from a name (a part of a set, or a tensor); "
                         "make it as before and pass it as data=...")
     found: Any
+    other = {"split": split} if split else {}
     if "translation" in spec:
-        found = translation(**spec["translation"] | ({"split": split} if split else {}))
+        found = translation(**spec["translation"] | other)
     elif "edges" in spec:
         found = edges(rebuild(spec["edges"], split))  # type: ignore[arg-type]
     else:
-        found = load(**{key: value for key, value in spec.items() if key != "augment"}
-                     | ({"split": split} if split else {}))
+        found = load(**{key: value for key, value in spec.items() if key != "augment"} | other)
     return found.augmented() if spec.get("augment") else found
 
 

@@ -55,9 +55,9 @@ class UNet(nn.Module):
         for i in reversed(range(last)):
             before, after = widths[i + 1] * (1 if i == last - 1 else 2), widths[i]
             # The paper has noise in the three innermost layers, all of the full width; a smaller U-Net has fewer.
-            noisy = noise and after == 8 * width and i >= last - 3
+            noisy = noise > 0 and after == 8 * width and i >= last - 3
             self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), norm(after),
-                                         *[Noise(noise)] * bool(noisy)))
+                                         *[Noise(noise)] * noisy))
         self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(2 * width, channels, 4, 2, 1), nn.Tanh()))
 
     def forward(self, x: Tensor) -> Tensor:
