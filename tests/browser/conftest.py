@@ -1,5 +1,11 @@
-"""A JupyterLab of its own and a Chromium that drives it; tests that need them are skipped where they are missing."""
+"""A Jupyter server of its own and a Chromium that drives it; tests that need them are skipped where they are missing,
+and the end of the run says so.
 
+JupyterLab and Notebook 7 come from the same server. It is started once, and each test gets an empty folder, a fresh
+page and a fresh kernel.
+"""
+
+import contextlib
 import json
 import os
 import shutil
@@ -9,32 +15,53 @@ import subprocess
 import sys
 import time
 import urllib.request
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "runs" / "screenshots"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TOKEN = "for-this-test-only"
+LEFT_OUT = list[str]()
 
 
 @dataclass
 class Lab:
-    """A running JupyterLab: its address, its folder of notebooks, and where its kernels say how to reach them."""
+    """A running server: its address, its folder of notebooks, where its kernels say how to reach them, its log, and
+    the front end that `address` leads to: "lab/tree" for JupyterLab or "notebooks" for Notebook 7 and the classic."""
 
     url: str
     folder: Path
     runtime: Path
     log: Path
+    front: str = "lab/tree"
+    clients: dict = field(default_factory=dict)
 
-    def ask(self, path: str) -> list | dict:
-        request = urllib.request.Request(f"{self.url}/api/{path}", headers={"Authorization": f"token {TOKEN}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+    def ask(self, path: str, method: str = "GET", body: dict | None = None):
+        """The answer of the server's interface, None for an empty one."""
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}", method=method, data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"token {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
 
     def address(self, notebook: str) -> str:
-        return f"{self.url}/lab/tree/{notebook}?token={TOKEN}&reset"
+        return f"{self.url}/{self.front}/{notebook}?token={TOKEN}" + ("&reset" if self.front == "lab/tree" else "")
+
+    def clear(self) -> None:
+        """End all kernels and forget all notebooks."""
+        for client in self.clients.values():
+            client.stop_channels()
+        self.clients.clear()
+        for session in self.ask("sessions"):
+            self.ask(f"sessions/{session['id']}", "DELETE")
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def wait_until(condition, seconds: float, what: str):
@@ -42,45 +69,104 @@ def wait_until(condition, seconds: float, what: str):
     until = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < until, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return value
 
 
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium."""
-    for module in ("playwright", "jupyterlab", "ipywidgets"):
-        pytest.importorskip(module, reason=f"no {module} here")
-    if not (path := shutil.which("chromium") or shutil.which("chromium-browser")):
-        pytest.skip("no chromium here; install the system's package to run this test")
-    return path
+def notebook(lab: Lab, cells: list[str], name: str = "panel.ipynb") -> str:
+    """Write a notebook of these cells into the server's folder; returns its name."""
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_notebook
+    made = new_notebook(cells=[new_code_cell(cell.strip()) for cell in cells])
+    made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nbformat.write(made, lab.folder / name)
+    return name
 
 
-@pytest.fixture
-def lab(chromium, tmp_path):
-    """A JupyterLab on a free port of this machine, with a token, that reads no settings of the user."""
+def ask_kernel(lab: Lab, expression: str) -> str:
+    """What an expression is in the notebook's kernel, asked through a client of its own."""
+    from jupyter_client import BlockingKernelClient
+    kernel = lab.ask("sessions")[0]["kernel"]["id"]
+    if kernel not in lab.clients:
+        client = BlockingKernelClient(connection_file=str(lab.runtime / f"kernel-{kernel}.json"))
+        client.load_connection_file()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        lab.clients[kernel] = client
+    reply = lab.clients[kernel].execute("", user_expressions={"x": expression}, silent=True, reply=True, timeout=60)
+    content = reply["content"]["user_expressions"]["x"]
+    assert content["status"] == "ok", content
+    return content["data"]["text/plain"]
+
+
+def menu(page, *names: str) -> None:
+    """Choose from the menu bar of JupyterLab or Notebook 7."""
+    page.get_by_role("menuitem", name=names[0], exact=True).click()
+    for name in names[1:-1]:
+        page.get_by_text(name, exact=True).hover()
+    page.get_by_text(names[-1], exact=True).click()
+
+
+def ready(lab: Lab, page) -> None:
+    """Wait for the notebook on the page and its kernel: cells that are run before are lost."""
+    page.wait_for_selector(".jp-Notebook", timeout=120_000)
+    wait_until(lambda: any(s["kernel"]["execution_state"] == "idle" and s["kernel"]["connections"] > 0
+                           for s in lab.ask("sessions")), 90, "the kernel is idle")
+
+
+def opened(lab: Lab, page, cells: list[str]):
+    """The notebook open, its kernel ready, all its cells run, and the panel on the page."""
+    page.goto(lab.address(notebook(lab, cells)))
+    ready(lab, page)
+    menu(page, "Run", "Run All Cells")
+    panel = page.locator(".jp-OutputArea-output .widget-vbox").first
+    panel.wait_for(timeout=120_000)
+    return panel
+
+
+def photograph(page, name: str) -> None:
+    """Screenshots of JupyterLab's or Notebook's page for people to look at: light, dark, and of a narrow window."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    for theme in ("Dark", "Light"):
+        menu(page, "Settings", "Theme", f"JupyterLab {theme}")
+        page.wait_for_function(f"document.body.dataset.jpThemeLight == '{str(theme == 'Light').lower()}'")
+        page.wait_for_selector("#jupyterlab-splash", state="detached")
+        page.screenshot(path=SCREENSHOTS / f"{name}-{theme.lower()}.png")
+    size = page.viewport_size
+    page.set_viewport_size({"width": 900, "height": 1200})
+    page.screenshot(path=SCREENSHOTS / f"{name}-900.png")
+    page.set_viewport_size(size)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, command: list[str], environment: dict[str, str]) -> Iterator[Lab]:
+    """A Jupyter server on a free port of this machine, with a token, that reads no settings of the user.
+
+    Args:
+        folder: an empty one, for all that belongs to it.
+        command: starts it, without options; `{token}` and `{root}` in it are filled in.
+        environment: beside what this process has.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    places = {name: tmp_path / name for name in ("config", "data", "runtime", "notebooks", "ipython")}
+    places = {name: folder / name for name in ("config", "data", "runtime", "notebooks", "ipython")}
     for place in places.values():
         place.mkdir()
     (places["config"] / "labconfig").mkdir()
     (places["config"] / "labconfig" / "default_setting_overrides.json").write_text(
         json.dumps({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}))
-    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(places["config"]), "JUPYTER_DATA_DIR": str(places["data"]),
-                   "JUPYTER_RUNTIME_DIR": str(places["runtime"]), "IPYTHONDIR": str(places["ipython"]),
-                   "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-                   "PYTHONPATH": str(Path(__file__).parents[2])}
+    whole = {**os.environ, "JUPYTER_CONFIG_DIR": str(places["config"]), "JUPYTER_DATA_DIR": str(places["data"]),
+             "JUPYTER_RUNTIME_DIR": str(places["runtime"]), "IPYTHONDIR": str(places["ipython"]),
+             "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT), **environment}
     for name in ("GANLAB_PROFILE", "GANLAB_PANELS", "MPLBACKEND"):
-        environment.pop(name, None)
-    log = tmp_path / "lab.log"
+        whole.pop(name, None)
+    log = folder / "server.log"
     with log.open("w") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
-             "--port-retries=0", f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={places['notebooks']}",
-             *(["--allow-root"] if os.geteuid() == 0 else [])],
-            stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+            [*(part.format(token=TOKEN, root=places["notebooks"]) for part in command), "--no-browser",
+             "--ip=127.0.0.1", f"--port={port}", *(["--allow-root"] if os.geteuid() == 0 else [])],
+            stdout=out, stderr=subprocess.STDOUT, env=whole, start_new_session=True)
     running = Lab(f"http://127.0.0.1:{port}", places["notebooks"], places["runtime"], log)
 
     def answers() -> bool:
@@ -90,7 +176,7 @@ def lab(chromium, tmp_path):
         except OSError:
             return False
     try:
-        wait_until(answers, 90, "JupyterLab answers")
+        wait_until(answers, 90, "the server answers")
         yield running
     finally:
         os.killpg(server.pid, signal.SIGTERM)
@@ -101,11 +187,73 @@ def lab(chromium, tmp_path):
             server.wait()
 
 
-@pytest.fixture
-def page(chromium):
-    """A page of 1280 x 1000 pixels."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium."""
+    for module in ("playwright", "jupyterlab", "notebook", "ipywidgets"):
+        if not _there(module):
+            _leave_out(f"no {module} here; pip install -e .[all]")
+    if not (path := shutil.which("chromium") or shutil.which("chromium-browser")):
+        _leave_out("no Chromium here; on Debian or Ubuntu: sudo apt install chromium")
+    return path
+
+
+def _there(module: str) -> bool:
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _leave_out(reason: str) -> None:
+    LEFT_OUT.append(reason)
+    pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    for reason in dict.fromkeys(LEFT_OUT):
+        terminalreporter.write_line(f"BROWSER TESTS WERE LEFT OUT: {reason}", red=True, bold=True)
+
+
+# Both of the package and not of the session: while Playwright runs, no other test can run an asyncio loop.
+@pytest.fixture(scope="package")
+def server(chromium, tmp_path_factory):
+    """A server of JupyterLab and Notebook 7 for all tests."""
+    with serving(tmp_path_factory.mktemp("server"),
+                 [sys.executable, "-m", "jupyterlab", "--port-retries=0", "--IdentityProvider.token={token}",
+                  "--ServerApp.root_dir={root}"], {}) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def browser(chromium):
+    """A Chromium without a window."""
     from playwright.sync_api import sync_playwright
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser.new_page(viewport={"width": 1280, "height": 1000})
-        browser.close()
+        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def lab(server):
+    """The server with an empty folder and no kernel, and JupyterLab as its front end."""
+    server.front = "lab/tree"
+    yield server
+    server.clear()
+
+
+@pytest.fixture(params=["lab/tree", "notebooks"], ids=["JupyterLab", "Notebook 7"])
+def anywhere(lab, request):
+    """`lab`, with JupyterLab and with Notebook 7 as its front end."""
+    lab.front = request.param
+    return lab
+
+
+@pytest.fixture
+def page(browser):
+    """A page of 1280 x 1000 pixels, with no memory of the pages before."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    yield context.new_page()
+    context.close()

@@ -1,11 +1,8 @@
 """The training panel in a real JupyterLab: typed numbers and buttons reach the training, its pictures the page."""
 
-import os
-from pathlib import Path
-
 import pytest
 
-from tests.browser.conftest import Lab, wait_until
+from tests.browser.conftest import ask_kernel, notebook, opened, photograph, wait_until  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -17,45 +14,6 @@ model = models.create("vae", hidden=(64,), latent=8)
 training = Training(model, digits, batch_size=32, device="cpu")
 panels.train(training, 100_000)
 """, "print('later cells run at once, at step', training.step)"]
-
-
-def notebook(lab: Lab, cells: list[str], name: str = "panel.ipynb") -> str:
-    import nbformat
-    from nbformat.v4 import new_code_cell, new_notebook
-    made = new_notebook(cells=[new_code_cell(cell.strip()) for cell in cells])
-    made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    nbformat.write(made, lab.folder / name)
-    return name
-
-
-def ask_kernel(lab: Lab, expression: str) -> str:
-    """What an expression is in the notebook's kernel, asked through a client of its own."""
-    from jupyter_client import BlockingKernelClient
-    kernel = lab.ask("sessions")[0]["kernel"]["id"]
-    client = BlockingKernelClient(connection_file=str(lab.runtime / f"kernel-{kernel}.json"))
-    client.load_connection_file()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=30)
-        reply = client.execute("", user_expressions={"x": expression}, silent=True, reply=True, timeout=30)
-        content = reply["content"]["user_expressions"]["x"]
-        assert content["status"] == "ok", content
-        return content["data"]["text/plain"]
-    finally:
-        client.stop_channels()
-
-
-def opened(lab: Lab, page, cells: list[str]):
-    """The notebook open, its kernel ready, all its cells run, and the panel on the page."""
-    page.goto(lab.address(notebook(lab, cells)))
-    page.wait_for_selector(".jp-Notebook", timeout=120_000)
-    wait_until(lambda: any(s["kernel"]["execution_state"] == "idle" and s["kernel"]["connections"] > 0
-                           for s in lab.ask("sessions")), 90, "the kernel is idle")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-    panel = page.locator(".jp-OutputArea-output .widget-vbox").first
-    panel.wait_for(timeout=120_000)
-    return panel
 
 
 def test_a_typed_weight_is_used_and_pictures_arrive(lab, page):
@@ -84,14 +42,7 @@ def test_a_typed_weight_is_used_and_pictures_arrive(lab, page):
     wait_until(lambda: ask_kernel(lab, "training.step") == str(int(step) + 1), 30, "one step more")
     wide = panel.bounding_box()
     assert all(i.bounding_box()["x"] + i.bounding_box()["width"] <= wide["x"] + wide["width"] for i in images.all())
-    if folder := os.environ.get("GANLAB_SCREENSHOTS"):
-        for theme in ("Light", "Dark"):
-            page.get_by_role("menuitem", name="Settings", exact=True).click()
-            page.get_by_text("Theme", exact=True).hover()
-            page.get_by_text(f"JupyterLab {theme}", exact=True).click()
-            page.wait_for_function(f"document.body.dataset.jpThemeLight == '{str(theme == 'Light').lower()}'")
-            page.wait_for_selector("#jupyterlab-splash", state="detached")
-            page.screenshot(path=Path(folder) / f"panel-{theme.lower()}.png")
+    photograph(page, "panel")
     panel.get_by_role("button", name="Start").click()
     wait_until(lambda: ask_kernel(lab, "training.state") == "'running'", 30, "it runs again")
     page.get_by_role("menuitem", name="Run", exact=True).click()
