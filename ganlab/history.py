@@ -1,11 +1,11 @@
-"""What a training records, and the numbers that may be turned while it runs."""
+"""What a training records, and what may be turned while it runs."""
 
 import math
 import numbers
 import os
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,44 +16,57 @@ if TYPE_CHECKING:
     import pandas
 
 
+V = TypeVar("V", float, str)
+
+
 class Intervention(NamedTuple):
-    """A number that was changed by hand: from this step on (counted from 0), this kind and name had this value."""
+    """What was changed by hand: from this step on (counted from 0), this kind and name had this value.
+
+    The kinds are those of `Controls`, and "turns": in this one step, only the player of that name has moved.
+    """
 
     step: int
     kind: str
     name: str
-    value: float
+    value: float | str
 
 
-class Controls(MutableMapping[str, float]):
-    """Named numbers that any thread may set at any time; the training takes them over at its next step.
+def finite(name: str, value: Any) -> float:
+    """The value as a float; anything but a finite number is a `GanlabError` that calls it `name`."""
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise GanlabError(f"{name} must be a finite number, not {value!r}")
+    return float(value)
+
+
+class Controls(MutableMapping[str, V]):
+    """Named values that any thread may set at any time; the training takes them over at its next step.
 
     Args:
-        kind: "weights" or "learning_rates", as in `Intervention`.
+        kind: "weights", "learning_rates" (numbers) or "rules" (words), as in `Intervention`.
         values: the names and their first values; no others can be added.
+        check: given what to call a value and the value, what to keep, or a `GanlabError`.
     """
 
-    def __init__(self, kind: str, values: Mapping[str, float]) -> None:
+    def __init__(self, kind: str, values: Mapping[str, V], check: Callable[[str, Any], V]) -> None:
         self.kind = kind
-        self._lock, self._values, self._changed = threading.Lock(), dict.fromkeys(values, math.nan), set[str]()
-        self.update(values)
-        self._changed.clear()
+        self._check: Callable[[str, Any], V] = check
+        self._lock, self._changed = threading.Lock(), set[str]()
+        self._values: dict[str, V] = {name: check(f"{kind}[{name!r}]", value) for name, value in values.items()}
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: str) -> V:
         return self._values[name]
 
-    def __setitem__(self, name: str, value: float) -> None:
+    def __setitem__(self, name: str, value: V) -> None:
         if name not in self._values:
-            raise GanlabError(f"{self.kind} has no {name!r}; there are {', '.join(self._values)}")
-        if not isinstance(value, numbers.Real) or not math.isfinite(value):
-            raise GanlabError(f"{self.kind}[{name!r}] must be a finite number, not {value!r}")
+            raise GanlabError(f"{self.kind} has no {name!r}; there are {', '.join(self._values) or 'none'}")
+        value = self._check(f"{self.kind}[{name!r}]", value)
         with self._lock:
             if self._values[name] != value:
-                self._values[name] = float(value)
+                self._values[name] = value
                 self._changed.add(name)
 
     def __delitem__(self, name: str) -> None:
-        raise GanlabError(f"{self.kind}[{name!r}] cannot be removed; set it to 0 to switch it off")
+        raise GanlabError(f"{self.kind}[{name!r}] cannot be removed; a number can be set to 0")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -64,7 +77,7 @@ class Controls(MutableMapping[str, float]):
     def __repr__(self) -> str:
         return f"{self.kind}({self._values})"
 
-    def take(self, step: int) -> tuple[dict[str, float], list[Intervention]]:
+    def take(self, step: int) -> tuple[dict[str, V], list[Intervention]]:
         """The values for this step, and what was changed since the last call."""
         with self._lock:
             changed, self._changed = sorted(self._changed), set()

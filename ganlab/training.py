@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import ganlab
-from ganlab import models
+from ganlab import models, objectives
 from ganlab.checkpoint import read, write
 from ganlab.data.domains import Domains
 from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
 from ganlab.errors import CheckpointError, DataError, GanlabError, OutOfMemory
-from ganlab.history import Controls, History, Intervention, not_finite
+from ganlab.history import Controls, History, Intervention, finite, not_finite
 from ganlab.models.base import Model, Round, Terms
 from ganlab.schedule import Schedule, parse
 
@@ -71,6 +71,8 @@ class Training:
     Attributes:
         step: steps done.
         weights, learning_rates: mappings whose values may be set from any thread; the next step uses them.
+        rules: the same for "schedule" (of a model with a discriminator and a generator), as `ganlab.schedule.parse`
+            reads it, and "objective" (of a model that has a choice), a name in `ganlab.objectives.OBJECTIVES`.
         interventions: what was set, and at which step.
         history: see `ganlab.history.History`.
         error: what ended the background run, if anything did.
@@ -89,9 +91,7 @@ class Training:
         self.checkpoint, self.save_every = checkpoint, save_every
         self.schedule = parse(model.schedule if schedule is None else schedule)
         self.decay = _decay(decay)
-        if self.schedule.adversarial and not {"discriminator", "generator"} <= set(model.players):
-            raise GanlabError(f"the schedule {self.schedule} needs a discriminator and a generator; {model.name} has "
-                              f"only {', '.join(model.players)}; use schedule='alternate'")
+        _check_players(self.schedule, model)
         self._fresh = not model.trained
         self.network, self.device, self._reduce = self._place(device)
         data = as_dataset(data)
@@ -109,9 +109,13 @@ class Training:
         if set(rates) != set(model.players):
             raise GanlabError(f"learning_rate must have a value for each of {', '.join(model.players)}, "
                               f"not {dict(rates)}")
-        self.weights = Controls("weights", model.weights)
-        self.learning_rates = Controls("learning_rates", rates)
-        self._initial = {"weights": dict(self.weights), "learning_rates": dict(self.learning_rates)}
+        self.weights = Controls("weights", model.weights, finite)
+        self.learning_rates = Controls("learning_rates", rates, finite)
+        adversarial = {"schedule": str(self.schedule)} if {"discriminator", "generator"} <= set(model.players) else {}
+        played = {"objective": model.config["objective"]} if "objective" in model.config else {}
+        self.rules = Controls("rules", {**played, **adversarial}, self._rule)
+        self._initial: dict[str, dict[str, Any]] = {kind: dict(c) for kind, c in self._controls.items()}
+        self._first_schedule, self._alone = str(self.schedule), ""
         self.optimizers = {name: model.optimizer(name, player.parameters(), rates[name])
                            for name, player in model.players.items()}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -128,7 +132,8 @@ class Training:
     def _step(self) -> None:
         weights = self._take_controls()
         epoch = self.step // self.batches.per_epoch
-        movers = self.schedule.movers(self.step, epoch, list(self.model.players))
+        alone, self._alone = self._alone, ""
+        movers = [alone] if alone else self.schedule.movers(self.step, epoch, list(self.model.players))
         losses: dict[str, Tensor] = {}
         try:
             with self._randomness(), _memory_advice(self):
@@ -144,8 +149,11 @@ class Training:
             self._fresh = self._fresh and not losses
             self.history.forget(self.step + 1)
             raise
+        if alone:
+            self.interventions.append(Intervention(self.step, "turns", alone, 1.0))
         self.step += 1
-        if self.schedule.reads_losses:
+        # A turn by hand is none of the schedule's.
+        if self.schedule.reads_losses and not alone:
             self.schedule.after({p: float(self._reduce(loss) if self._reduce else loss) for p, loss in losses.items()})
 
     def _turn(self, player: str, round: Round, weights: Mapping[str, float]) -> Tensor:
@@ -189,15 +197,44 @@ class Training:
     def _take_controls(self) -> dict[str, float]:
         for entry in self._replay:
             if entry.step == self.step:
-                {"weights": self.weights, "learning_rates": self.learning_rates}[entry.kind][entry.name] = entry.value
+                self._apply(entry)
+        rules, changed_rules = self.rules.take(self.step)
+        self._play_by(rules, [entry.name for entry in changed_rules])
         weights, changed = self.weights.take(self.step)
         rates, changed_rates = self.learning_rates.take(self.step)
         left = self._rate_left(self.step)
         for player, rate in rates.items():
             for group in self.optimizers[player].param_groups:
                 group["lr"] = rate * left
-        self.interventions += changed + changed_rates
+        self.interventions += changed + changed_rates + changed_rules
         return weights
+
+    @property
+    def _controls(self) -> dict[str, Controls[Any]]:
+        return {controls.kind: controls for controls in (self.weights, self.learning_rates, self.rules)}
+
+    def _apply(self, entry: Intervention) -> None:
+        if entry.kind == "turns":
+            self._alone = entry.name
+        else:
+            self._controls[entry.kind][entry.name] = entry.value
+
+    def _play_by(self, rules: Mapping[str, str], changed: Sequence[str]) -> None:
+        if "schedule" in changed:
+            self.schedule = parse(rules["schedule"])
+        if "objective" in changed:
+            self.model.objective = objectives.get(rules["objective"])
+
+    def _rule(self, name: str, value: Any) -> str:
+        if "objective" in name:
+            objectives.get(value)
+            return str(value)
+        # What the run began with needs no name that can be read again.
+        if value == str(self.schedule):
+            return str(value)
+        schedule = parse(value)
+        _check_players(schedule, self.model)
+        return str(schedule)
 
     def _rate_left(self, step: int) -> float:
         """What the decay leaves of the learning rates in a step, counted from 0."""
@@ -273,6 +310,14 @@ class Training:
         if interrupted.is_set() or self.step < until:
             raise KeyboardInterrupt(f"stopped after step {self.step}; run() or start() continues from here")
         return self
+
+    def turn(self, player: str) -> Training:
+        """One step in which only this player moves, whatever the schedule says; recorded like an intervention."""
+        if player not in self.model.players:
+            raise GanlabError(f"{self.model.name} has no player {player!r}, but {', '.join(self.model.players)}")
+        self._not_running()
+        self._alone = player
+        return self.run(1, progress=False)
 
     def start(self, steps: int | None = None) -> Training:
         """Train in a background thread, for so many steps or until `stop`; the notebook stays usable."""
@@ -361,25 +406,27 @@ class Training:
         """What decides this run, as plain values: configuration, seeds, number of steps, interventions."""
         return {"model": self.model.name, "config": self.model.config, "model_seed": self.model.seed,
                 "fresh": self._fresh, "seed": self.seed, "batch_size": self.batch_size,
-                "schedule": str(self.schedule), "decay": self.decay, "precision": self.precision,
+                "schedule": self._first_schedule, "decay": self.decay, "precision": self.precision,
                 "log_every": self.log_every,
-                **self._initial, "data": {"spec": dict(self.data.spec), "fingerprint": self._fingerprint},
+                "weights": self._initial["weights"], "learning_rates": self._initial["learning_rates"],
+                "data": {"spec": dict(self.data.spec), "fingerprint": self._fingerprint},
                 "step": self.step, "interventions": [list(entry) for entry in self.interventions]}
 
     @classmethod
     def replay(cls, recording: Mapping[str, Any], data: Dataset | None = None, device: str | None = None,
-               progress: bool = True) -> Training:
+               progress: bool = True, run: bool = True) -> Training:
         """Make a recorded run again, to the same weights (bit by bit on the CPU).
 
         Args:
             recording: what `recording` returned, or `ganlab.checkpoint.read` of a file.
             data: the same data set; by default loaded again by its name.
+            run: False leaves it to the caller to run the recording's steps.
         """
         if not recording["fresh"]:
             raise GanlabError("this run did not begin with a new model, or a step of it was broken off, so that its "
                               "recording does not decide its weights; restore one of its checkpoints instead")
         training = cls._rebuild(recording, data, None, device, replay=recording["interventions"])
-        return training.run(recording["step"], progress)
+        return training.run(recording["step"], progress) if run else training
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on to one file, atomically; the file before is kept beside it.
@@ -397,7 +444,7 @@ class Training:
                 **self.recording(), "ganlab": ganlab.__version__, "state": self.model.state_dict(),
                 "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
                 "scaler": self.scaler.state_dict(), "schedule_state": self.schedule.state(),
-                "weights_now": dict(self.weights), "learning_rates_now": dict(self.learning_rates),
+                **{f"{kind}_now": dict(controls) for kind, controls in self._controls.items()},
                 "save_every": self.save_every, "autosave": self.checkpoint is not None,
                 "history": self.history.state(), "to_replay": [list(entry) for entry in self._replay]})
 
@@ -457,15 +504,17 @@ class Training:
             optimizer.load_state_dict(content["optimizers"][name])
         if self.scaler.is_enabled() and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
-        self.schedule.restore(content["schedule_state"])
         self._replay = [Intervention(*entry) for entry in content["to_replay"]]
         self.interventions = [Intervention(*entry) for entry in content["interventions"]]
-        for controls, now in ((self.weights, "weights_now"), (self.learning_rates, "learning_rates_now")):
-            controls.update(self._initial[controls.kind])
-            controls.update({i.name: i.value for i in self.interventions if i.kind == controls.kind})
+        for kind, controls in self._controls.items():
+            controls.update(self._initial[kind])
+            controls.update({i.name: i.value for i in self.interventions if i.kind == kind})
             controls.take(0)
+        self._play_by(self.rules, list(self.rules))
+        self.schedule.restore(content["schedule_state"])
+        for kind, controls in self._controls.items():
             # What was set after the last step is still to come, and is recorded when it does.
-            controls.update(content[now])
+            controls.update(content.get(f"{kind}_now", {}))
         self.step = self._row_step = content["step"]
         self.history.restore(content["history"], self.device)
         self._fresh = content["fresh"]
@@ -532,6 +581,12 @@ def _decay(steps: Sequence[int] | None) -> tuple[int, int] | None:
         raise GanlabError(f"decay must be (first, last), the steps between which the learning rates fall to 0, "
                           f"first < last, not {tuple(steps)}")
     return int(steps[0]), int(steps[1])
+
+
+def _check_players(schedule: Schedule, model: Model) -> None:
+    if schedule.adversarial and not {"discriminator", "generator"} <= set(model.players):
+        raise GanlabError(f"the schedule {schedule} needs a discriminator and a generator; {model.name} has "
+                          f"only {', '.join(model.players)}; use schedule='alternate'")
 
 
 def _check_kind(model: Model, data: Dataset) -> None:

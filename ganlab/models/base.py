@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.errors import GanlabError
+from ganlab.objectives import Objective
 
 MODELS: dict[str, type["Model"]] = {}
 """Every model by name. A class that derives from `Model` enters itself."""
@@ -110,6 +111,7 @@ class Model(nn.Module, metaclass=Recorded):
 
     Attributes:
         config: the arguments of `__init__`, plain values that build the same model again.
+        objective: of the adversarial game, for models that have a choice.
         lock: held by the training during a step, and by `inference`.
     """
 
@@ -124,6 +126,7 @@ class Model(nn.Module, metaclass=Recorded):
     small_training: ClassVar[Mapping[str, Any]] = {}
     seed: int
     config: dict[str, Any]
+    objective: Objective
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
