@@ -28,6 +28,10 @@ SURE = {0.9: "almost certain", 0.7: "likely", 0.5: "possible", 0.0: "unlikely"}
 """What a certainty of at least so much is called. Below 0.5 nothing is reported."""
 
 
+SETTLING = 50
+"""Steps after a change of the objective that are not looked at."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something unusual about a training.
@@ -121,7 +125,7 @@ def look(training: Training, samples: int = 128) -> Seen:
         samples: images to draw, at the most; fewer where they are large.
     """
     with training.model.lock:
-        rows, model, device = list(training.history.rows), copy.deepcopy(training.model), training.device
+        rows, model, device = _recent(training), copy.deepcopy(training.model), training.device
         weights = dict(training.weights)
         states = {n: copy.deepcopy(o.state_dict()) for n, o in training.optimizers.items()}
         largest = max((p.detach().abs().max().item() for p in model.parameters()), key=lambda v: (v != v, v))
@@ -146,6 +150,14 @@ def look(training: Training, samples: int = 128) -> Seen:
     best = None if undecided is None else _best(getattr(model, "objective", None), undecided)
     return Seen(columns, weights, dict(type(model).weights), players, pairs, undecided, best, largest,
                 torch.finfo(torch.float16 if training.precision == "fp16" else torch.float32).max)
+
+
+def _recent(training: Training) -> list[dict[str, float]]:
+    """The rows that speak of the game as it is: a new objective has a scale of its own, and in the first `SETTLING`
+    steps the players' answers still have the old one's."""
+    changed = [e.step for e in training.interventions if (e.kind, e.name) == ("rules", "objective")]
+    since = changed[-1] + SETTLING if changed else 0
+    return [row for row in training.history.rows if row["step"] > since]
 
 
 def _pairs(model: Model, batch: tuple[Tensor, Tensor | None]) -> list[tuple[Tensor, Tensor]]:

@@ -80,6 +80,15 @@ def test_healthy_runs_raise_no_alarm(name):
     assert report(diagnose(HEALTHY[name]())) == "nothing unusual"
 
 
+def test_a_change_of_the_objective_is_no_alarm():
+    t = trained(gan(), data.load("digits"), 150)
+    t.rules["objective"] = "least-squares"
+    t.run(150, progress=False)
+    assert report(diagnose(t)) == "nothing unusual"
+    t.rules["objective"] = "hinge"
+    assert report(diagnose(t.run(20, progress=False))) == "nothing unusual", "and too early to tell"
+
+
 # ---- symptoms, produced on purpose ------------------------------------------------------------------------------
 
 HURRIED = {"discriminator": 1e-3, "generator": 1e-6}

@@ -3,6 +3,7 @@
 import inspect
 import io
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -168,14 +169,19 @@ def ticks(low: float, high: float, log: bool = False) -> list[float]:
     return [float(f"{k * unit:.12g}") for k in range(math.ceil(low / unit), math.floor(high / unit) + 1)]
 
 
-def join(pictures: Sequence[tuple[str, Image.Image, int]], right: Image.Image, title: str) -> Image.Image:
-    """A still of a whole panel on white: captioned pictures, shown that wide, below each other, and others beside."""
+def join(pictures: Sequence[tuple[str, Image.Image, int]], right: Image.Image, title: str,
+         below: Sequence[str] = ()) -> Image.Image:
+    """A still of a whole panel on white: captioned pictures, shown that wide, below each other, and others beside;
+    `below` are lines of text, which are wrapped."""
     across = max((width for _, _, width in pictures), default=0) * SHARP
     sized = [(text, p.convert("RGBA").resize((width * SHARP, round(p.height * width * SHARP / p.width)),
                                              Image.Resampling.NEAREST)) for text, p, width in pictures]
     line = 18 * SHARP
     height = line + max(sum(line + p.height for _, p in sized), right.height)
-    page = Image.new("RGBA", (across + right.width + 24 * SHARP, height + 8), "white")
+    width = across + right.width + 24 * SHARP
+    letters = int((width - 8) / FONT.getlength("some of the letters") * 19)
+    lines = [part for text in below for part in textwrap.wrap(text, letters, subsequent_indent="    ")]
+    page = Image.new("RGBA", (width, height + 8 + len(lines) * line), "white")
     draw = ImageDraw.Draw(page)
     draw.text((4, 4), title, fill=GREY, font=FONT)
     y = line
@@ -184,6 +190,8 @@ def join(pictures: Sequence[tuple[str, Image.Image, int]], right: Image.Image, t
         page.alpha_composite(picture, (4, y + line))
         y += line + picture.height
     page.alpha_composite(right.convert("RGBA"), (across + 24 * SHARP, line))
+    for i, text in enumerate(lines):
+        draw.text((4, height + 4 + i * line), text, fill=GREY, font=FONT)
     return page.convert("RGB")
 
 
@@ -216,12 +224,14 @@ class Pictures:
         self.columns, n, self.names = side, side ** 2, []
         if "translate" in own:
             self.columns, n, self.names = 6, 6, ["input", "translated", "and back", "attention"]
+            self.names += ["its partner"] if model.expects == "pairs" else ["input of b", "translated to a"]
         elif "encode" in own:
             self.columns, n, self.names = 6, 18, ["input", "reconstructed from its code"]
         elif {"sample", "decode"} & own:
             self.names = ["samples, always of the same latents"]
         self.n = 500 if self.points else n
-        self.inputs = to_float(data.fetch(torch.arange(min(self.n, len(data))))[0])
+        fetched = data.fetch(torch.arange(min(self.n, len(data))))
+        self.inputs = to_float(fetched[0])
         if "translate" in own:
             # Batch norm and dropout as noise: where a translation has a seed, it is always the same.
             self._fixed = {"seed": 0} if "seed" in inspect.signature(model.translate).parameters else {}
@@ -229,6 +239,8 @@ class Pictures:
                 model.translate(self.inputs, "a", **self._fixed)
             except GanlabError:
                 self.names.remove("and back")
+            assert fetched[1] is not None
+            self.others = to_float(fetched[1])
             if not hasattr(model, "attention"):
                 self.names.remove("attention")
 
@@ -238,6 +250,10 @@ class Pictures:
         for name in self.names:
             if name == "input":
                 made[name] = self.inputs
+            elif name in ("its partner", "input of b"):
+                made[name] = self.others
+            elif name == "translated to a":
+                made[name] = model.translate(self.others, "a", **self._fixed)
             elif name == "translated":
                 made[name] = model.translate(self.inputs, "b", **self._fixed)
             elif name == "and back":
@@ -256,3 +272,61 @@ class Pictures:
             size = min(self.width, 240)
             return {name: (scatter(points, self.inputs, size), (size, size)) for name, points in made.items()}
         return {name: strip(images, self.columns, self.width) for name, images in made.items()}
+
+
+MAP_INKS = tuple(dict.fromkeys((*INKS, *plots.DIGIT_COLOURS, "#ffffff", "#000000")))
+
+
+def latent_map(places: np.ndarray, colours: Sequence[str], drawn: np.ndarray, size: int,
+               names: Mapping[str, tuple[float, float]]) -> Image.Image:
+    """A latent map in a square of that many pixels of the page, on a transparent ground: every mark has a grey rim, so
+    that dark and light colours are seen on white and on black.
+
+    Args:
+        places: N x 2, from (0, 0) at the top left to (1, 1).
+        colours: of each, out of `MAP_INKS`.
+        drawn: bool of length N; these are crosses, the others dots.
+        names: of classes, and where to write them.
+    """
+    picture = Image.new("P", (size * SHARP, size * SHARP))
+    picture.putpalette([255, 255, 255, *(value for ink in MAP_INKS for value in _rgb(ink))])
+    picture.info["transparency"] = 0
+    draw = ImageDraw.Draw(picture)
+    grey, r = _map_ink(GREY), 3 * SHARP
+    for (x, y), colour, cross in zip(places * (size * SHARP - 1), colours, drawn, strict=True):
+        ink = _map_ink(colour)
+        if cross:
+            for fill, width, a in ((grey, 3 * SHARP, r + 1), (ink, 3 * SHARP // 2, r)):
+                draw.line((x - a, y - a, x + a, y + a), fill=fill, width=width)
+                draw.line((x - a, y + a, x + a, y - a), fill=fill, width=width)
+        else:
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=ink, outline=grey, width=SHARP // 2)
+    for name, (x, y) in names.items():
+        _plate(draw, name, x * size * SHARP, y * size * SHARP, grey)
+    return picture
+
+
+def pinned(picture: Image.Image, pins: Mapping[str, tuple[float, float]], ring: tuple[float, float] | None = None,
+           line: Sequence[tuple[float, float]] = ()) -> Image.Image:
+    """A copy of a `latent_map` with letters at places, a ring around one, and a line."""
+    picture = picture.copy()
+    draw, scale, bright = ImageDraw.Draw(picture), picture.width - 1, _map_ink(COLOURS[1])
+    if len(line) > 1:
+        draw.line([(x * scale, y * scale) for x, y in line], fill=bright, width=2 * SHARP)
+    if ring is not None:
+        x, y, r = ring[0] * scale, ring[1] * scale, 7 * SHARP
+        draw.ellipse((x - r, y - r, x + r, y + r), outline=bright, width=2 * SHARP)
+    for name, (x, y) in pins.items():
+        _plate(draw, name, x * scale, y * scale, bright, 2 * SHARP)
+    return picture
+
+
+def _plate(draw: ImageDraw.ImageDraw, text: str, x: float, y: float, rim: int, width: int = 1) -> None:
+    half = draw.textlength(text, FONT) / 2 + 4 * SHARP
+    draw.rounded_rectangle((x - half, y - 9 * SHARP, x + half, y + 9 * SHARP), 8 * SHARP, _map_ink("#ffffff"), rim,
+                           width)
+    draw.text((x, y), text, fill=_map_ink("#000000"), font=FONT, anchor="mm")
+
+
+def _map_ink(colour: str) -> int:
+    return MAP_INKS.index(colour) + 1

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import functools
 import html
+import io
 import itertools
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -17,26 +20,31 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from PIL import Image
 
-from ganlab.errors import GanlabError
-from ganlab.history import Controls
+from ganlab.diagnosis import Finding, diagnose
+from ganlab.errors import CheckpointError, GanlabError
+from ganlab.history import Intervention
+from ganlab.objectives import OBJECTIVES
 from ganlab.panels import draw
+from ganlab.panels.controls import Choice, Control, Row, widgets
+from ganlab.panels.names import names, section
+from ganlab.panels.runs import compare
+from ganlab.schedule import SCHEDULES
 from ganlab.training import Training
-
-try:
-    import ipywidgets as widgets
-except ImportError:
-    raise GanlabError('the panels need ipywidgets: pip install "ipywidgets>=7.7,<9", then restart the kernel') from None
 
 SHARE = 0.03
 """The part of the time that drawing may take."""
 
+DOCTOR = 0.005
+"""The part of the time that the doctor may take."""
+
+KEEP = 60.0
+"""Seconds between two automatic saves, at least; together they take at most a hundredth of the time."""
+
 TICK = 0.25
 """Seconds between two looks at the training."""
-
-STEP = 0.05
-"""Of the sliders, in powers of ten."""
 
 CHUNK = 200
 """Steps of the button that trains in the foreground, and of a panel that nobody can press, unless told otherwise."""
@@ -49,7 +57,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 _PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 
 
-def train(training: Training, steps: int | None = None, script: Sequence[tuple[int, str, float]] = (), *,
+def train(training: Training, steps: int | None = None, script: Sequence[tuple[int, str, float | str]] = (), *,
           live: bool | None = None, foreground: bool | None = None) -> Panel:
     """A panel to start, pause, steer and watch a training; show it by making it the last line of a cell.
 
@@ -60,8 +68,8 @@ def train(training: Training, steps: int | None = None, script: Sequence[tuple[i
     Args:
         training: of any model; may be running already.
         steps: so many from the press of Start; by default until Stop, and without a person `CHUNK`.
-        script: (steps done in this call, name of a weight or "learning_rate/<player>", value): the moves of the hand,
-            made where nobody is there to make them.
+        script: (steps done in this call, name of a weight, "learning_rate/<player>", "objective" or "schedule",
+            value): the moves of the hand, made where nobody is there to make them.
         live: whether somebody is there; by default, in a kernel whose front end can ask for input (papermill's and
             nbval's cannot), unless GANLAB_PROFILE is "ci" or GANLAB_PANELS is "off".
         foreground: train in chunks on the press of a button, with a picture after each, since pictures from a thread
@@ -85,94 +93,15 @@ def somebody_is_there() -> bool:
             and os.environ.get("GANLAB_PROFILE") != "ci" and os.environ.get("GANLAB_PANELS") != "off")
 
 
-def _snapped(value: float) -> float:
-    """The nearest value that a slider can stand at: a front end moves its handle there and says so, which would
-    replace an exact number by a round one."""
-    return float(10 ** (round(math.log10(value) / STEP) * STEP))
-
-
-class Row:
-    """The controls of one number: slider, exact box, switch, and a button back to where it began.
-
-    Any thread may call `follow`; what a person does arrives in `controls` at once.
-    """
-
-    def __init__(self, controls: Controls, name: str, paper: float, colour: str = "",
-                 report: Callable[[BaseException], None] = lambda error: None,
-                 moved: Callable[[], None] = lambda: None) -> None:
-        self.controls, self.name, self.report, self.moved = controls, name, report, moved
-        self._lock, self._follower = threading.RLock(), 0
-        self._seen = self._before = math.nan
-        exponent = math.log10(paper) if paper > 0 else 0.0
-        self.slider = widgets.FloatLogSlider(
-            value=_snapped(paper or 1.0), base=10, min=math.floor(exponent) - 2, max=math.ceil(exponent) + 2, step=STEP,
-            description=name, readout=False, style={"description_width": "110px"}, layout={"width": "400px"})
-        box = widgets.BoundedFloatText if controls.kind == "learning_rates" else widgets.FloatText
-        self.box = box(description="value", step=None, style={"description_width": "40px"}, layout={"width": "150px"},
-                       **({"min": 0, "max": 1e6} if box is widgets.BoundedFloatText else {}))
-        self.switch = widgets.Checkbox(description="on", indent=False, layout={"width": "54px"})
-        self.reset = widgets.Button(description=f"{paper:g}", icon="undo", layout={"width": "90px"},
-                                    tooltip=f"set {name} back to {paper:g}")
-        # Set as attributes, since ipywidgets 7 does not know them for these.
-        self.slider.tooltip = self.switch.tooltip = name
-        self.box.tooltip = f"the exact value of {name}"
-        swatch = f'<span style="color:{colour}">&#9632;</span>' if colour else ""
-        self.view = widgets.HBox([widgets.HTML(swatch, layout={"width": "14px"}), self.slider, self.box, self.switch,
-                                  self.reset], layout={"align_items": "center"})
-        self.follow()
-        self.slider.observe(lambda change: self._slide(change.new, change.old), "value")
-        self.box.observe(lambda change: self._write(change.new), "value")
-        self.switch.observe(lambda change: self._switch(change.new), "value")
-        self.reset.on_click(lambda _: self._write(paper))
-
-    def _write(self, value: float) -> None:
-        with self._lock:
-            # What `follow` does to the widgets, in whichever thread, is no wish of a person.
-            if self._follower:
-                return
-            try:
-                self.controls[self.name] = value
-            except GanlabError as error:
-                self.report(error)
-            self._seen = math.nan
-            self.follow()
-        self.moved()
-
-    def _slide(self, value: float, before: float) -> None:
-        # A front end answers with where it has put the handle, the same but for the last digits; a move is a step.
-        if not math.isclose(value, before, rel_tol=1e-3):
-            self._write(float(f"{value:.3g}"))
-
-    def _switch(self, on: bool) -> None:
-        if on != (self.controls[self.name] != 0):
-            self._write(self._before if on else 0.0)
-
-    def follow(self) -> None:
-        """Show the number as it is now, if it is not what was shown last."""
-        with self._lock:
-            value = self.controls[self.name]
-            if value == self._seen:
-                return
-            self._follower += 1
-            try:
-                self._seen = value
-                if value != 0 or math.isnan(self._before):
-                    self._before = value or self.slider.value
-                if value > 0:
-                    s = self.slider
-                    nearest = _snapped(min(max(value, s.base ** s.min), s.base ** s.max))
-                    if not math.isclose(s.value, nearest, rel_tol=1e-3):
-                        s.value = nearest
-                self.box.value, self.switch.value = value, value != 0
-            finally:
-                self._follower -= 1
-
-
 class Panel:
     """What `train` shows. `view` is its widget; `close` takes it away and leaves the training as it is.
 
+    A run is kept in a file beside the one that is named, `<name>.auto.pt`, about every minute and whenever it pauses or
+    ends; one of an earlier run that was not restored is moved to `<name>.earlier.pt`.
+
     Attributes:
-        rows: the controls of every number by name: terms, and "learning_rate/<player>".
+        rows: the controls by name: terms, "learning_rate/<player>", and "objective" and "schedule" where there are.
+        findings: what the doctor has said last.
     """
 
     def __init__(self, training: Training, steps: int | None = None, live: bool = True,
@@ -182,17 +111,26 @@ class Panel:
         self._drawn, self._next = -1, 0.0
         self._closed, self._drawing, self._thread_lock = threading.Event(), threading.Lock(), threading.Lock()
         self._viewer: threading.Thread | None = None
-        self._busy = False
+        self._busy, self._foreground = False, foreground
+        self._second: Training | None = None
+        self._kept, self._next_keep = -1, time.monotonic() + KEEP
+        self.findings: list[Finding] = []
+        self._examined, self._next_look = -1, 0.0
         model = training.model
         self._makes = draw.Pictures(model, training.data, WIDTH)
+        self._size = sum(p.numel() for p in model.parameters())
         self._groups = [*model.players, *([draw.WATCHED] if model.watched else [])]
         self._multiple = CURVES[0], max(110, min(240, CURVES[1] // len(self._groups)))
         self._colours = dict(zip([*model.weights, *model.watched], draw.COLOURS * 9, strict=False))
         paper = {**training._initial["weights"], **type(model).weights}
-        self.rows = {name: Row(training.weights, name, paper[name], self._colours[name], self._report, self._moved)
-                     for name in training.weights}
+        self.rows: dict[str, Control] = {
+            name: Row(training.weights, name, paper[name], self._colours[name], self._report, self._moved)
+            for name in training.weights}
         self.rows |= {f"learning_rate/{name}": Row(training.learning_rates, name, rate, "", self._report, self._moved)
                       for name, rate in training._initial["learning_rates"].items()}
+        choices = {"objective": list(OBJECTIVES), "schedule": [str(cls()) for cls in SCHEDULES.values()]}
+        self.rows |= {name: Choice(training.rules, name, choices[name], name == "schedule", self._report, self._moved)
+                      for name in training.rules}
         self._build(foreground)
         self.follow()
         self._cell = _cell()
@@ -201,8 +139,13 @@ class Panel:
                 other.close()
                 if other.training is not training and other.training.state in ("running", "paused"):
                     other.training._end()
-                    self._say(f"the run that this cell showed before was stopped at step {other.training.step}")
+                    other._keep()
+                    self._say(f"the run that this cell showed before was stopped at step {other.training.step}; "
+                              f"{self._automatic} keeps it")
         _PANELS.add(self)
+        if live and not training.step and not self.message.value and self._automatic.exists():
+            hint = "" if self._file.exists() else "; Restore brings it back"
+            self._say(f"{self._automatic} keeps an earlier run{hint}")
         self.draw()
         if live:
             _listen()
@@ -211,7 +154,7 @@ class Panel:
     # ---- widgets ------------------------------------------------------------------------------------------------
 
     def _build(self, foreground: bool) -> None:
-        def button(text: str, icon: str, tip: str, action: Callable[[], None], width: str = "86px") -> widgets.Button:
+        def button(text: str, icon: str, tip: str, action: Callable[[], Any], width: str = "86px") -> widgets.Button:
             made = widgets.Button(description=text, icon=icon, tooltip=tip, layout={"width": width})
             made.on_click(lambda _: self._do(action))
             return made
@@ -227,32 +170,55 @@ class Panel:
                         "save": button("Save", "save", "save the training to this file", self._save, "80px"),
                         "restore": button("Restore", "folder-open", "bring the training to the state in this file",
                                           self._restore, "96px"),
-                        "history": button("History as CSV", "table", "write the curves beside this file",
+                        "doctor": button("Doctor", "stethoscope", "look at this training now", self.examine, "96px"),
+                        "replay": button("Replay", "repeat", "make the same run again, with every change at its step, "
+                                         "and compare the weights; pressed again, stop that", self._replay, "96px"),
+                        "compare": button("Compare", "columns", "lay the run in the file over this one",
+                                          self._compare, "104px"),
+                        "history": button("History as CSV", "table", "write the curves beside the file",
                                           lambda: self._export("history"), "150px"),
-                        "changes": button("Changes as CSV", "list", "write the changes beside this file",
-                                          lambda: self._export("changes"), "150px")}
+                        "changes": button("Changes as CSV", "list", "write the changes beside the file",
+                                          lambda: self._export("changes"), "150px"),
+                        "figure": button("Figure as PNG", "image", "write pictures, curves and changes beside the "
+                                         "file", lambda: self._export("figure"), "140px")}
         first = ["ahead", "step"] if foreground else ["start", "pause", "step", "stop"]
-        self.file = widgets.Text(str(self.training.checkpoint or f"runs/{self.training.model.name}.pt"),
-                                 description="file", style={"description_width": "30px"}, layout={"width": "190px"})
+        players = list(self.training.model.players) if len(self.training.model.players) > 1 else []
+        self.buttons |= {f"turn/{name}": button(name, "step-forward", f"make one step in which only the {name} moves",
+                                                functools.partial(self._one_step, name), "150px") for name in players}
+        stem = re.sub(r"[^\w.-]+", "_", f"{self.training.model.name}-{self.training.data.name}")
+        self.file = widgets.Text(str(self.training.checkpoint or f"runs/{stem}.pt"),
+                                 description="file", style={"description_width": "30px"}, layout={"width": "300px"})
         self.status, self.message, self.log = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.doctor = widgets.HTML(layout={"width": "620px", "height": "64px", "overflow": "auto"})
+        self.compared = widgets.Image(format="png", layout={"display": "none", "max_width": "860px"})
         self.images = {name: widgets.Image(format="png") for name in self._makes.names}
         # No tooltip for images: with one, ipywidgets 8 fails to draw them. Their captions stand above them.
         left = [part for name, image in self.images.items() for part in (widgets.HTML(html.escape(name)), image)]
         height = self._multiple[1] * len(self._groups) + draw.BOTTOM
         self.curves = widgets.Image(format="png", width=str(self._multiple[0]), height=str(height))
-        rates = widgets.Accordion([widgets.VBox([row.view for name, row in self.rows.items() if "/" in name])],
-                                  selected_index=None)
-        rates.set_title(0, "Learning rates")
-        record = widgets.Accordion([self.log], selected_index=None)
-        record.set_title(0, "Changes made while training")
+        told = names([*((image, name) for name, image in self.images.items()),
+                      (self.curves, "curves over the steps: " + ", ".join(self._colours)),
+                      (self.compared, "curves of two runs over each other")])
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
+
+        def line(*parts: str | widgets.Widget) -> widgets.HBox:
+            return widgets.HBox([self.buttons[p] if isinstance(p, str) else p for p in parts], layout=wrap)
+
+        def controls(kind: str) -> list[widgets.Widget]:
+            return [row.view for row in self.rows.values() if row.controls.kind == kind]
+
+        turns = [name for name in self.buttons if name.startswith("turn/")]
+        rules = [section("Objective and schedule", widgets.VBox(controls("rules")))] if self.training.rules else []
         self.view = widgets.VBox([
-            widgets.HBox([self.buttons[name] for name in first] + [self.status], layout=wrap), self.message,
+            line(*first, self.status), *([line(widgets.Label("one turn of"), *turns)] if turns else []),
+            self.message,
             widgets.HBox([widgets.VBox(left, layout={"width": f"{WIDTH + 10}px"}), self.curves],
                          layout={"flex_flow": "row wrap", "align_items": "flex-start"}),
-            *(row.view for name, row in self.rows.items() if "/" not in name), rates, record,
-            widgets.HBox([self.file, *(self.buttons[n] for n in ("save", "restore", "history", "changes"))],
-                         layout=wrap)])
+            widgets.HBox([self.buttons["doctor"], self.doctor], layout={"align_items": "flex-start"}),
+            *controls("weights"), section("Learning rates", widgets.VBox(controls("learning_rates"))), *rules,
+            section("Experiment log", widgets.VBox([
+                self.log, line("replay", "compare", "history", "changes", "figure"), self.compared])),
+            line(self.file, "save", "restore"), told])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         name = self.training.model.name
@@ -264,7 +230,7 @@ class Panel:
 
     # ---- what the buttons do ------------------------------------------------------------------------------------
 
-    def _do(self, action: Callable[[], None]) -> None:
+    def _do(self, action: Callable[[], Any]) -> None:
         """An action of a button; what goes wrong is said in the panel."""
         self._say("")
         try:
@@ -284,6 +250,7 @@ class Panel:
         if self.training.state == "paused":
             self.training.resume()
             return
+        self._no_replay()
         at = self.training.step
         if self._until is None or self._until <= at:
             self._until = None if self.steps is None else at + self.steps
@@ -299,34 +266,107 @@ class Panel:
         elif self.training.state == "running":
             self.training.pause()
 
-    def _one_step(self) -> None:
+    def _one_step(self, player: str = "") -> None:
+        self._no_replay()
         if self.training.state in ("running", "paused"):
             self.training.stop()
-        self.training.run(1, progress=False)
+        if player:
+            self.training.turn(player)
+        else:
+            self.training.run(1, progress=False)
         self.draw()
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.file.value)
+
+    @property
+    def _automatic(self) -> Path:
+        return self._file.with_name(f"{self._file.stem}.auto{self._file.suffix}")
 
     def _save(self) -> None:
-        self.training.save(self.file.value)
-        self._say(f"saved step {self.training.step} to {self.file.value}")
+        self.training.save(self._file)
+        self._say(f"saved step {self.training.step} to {self._file}")
 
     def _restore(self) -> None:
+        self._no_replay()
         self.training.stop()
-        self.training.load(self.file.value)
+        path = self._automatic if self._automatic.exists() and not self._file.exists() else self._file
+        self.training.load(path)
         self._until = None
+        if path == self._automatic:
+            self._kept = self.training.step
         self.draw()
-        self._say(f"back at step {self.training.step}, from {self.file.value}")
+        newer = path == self._file and self._automatic.exists() and \
+            self._automatic.stat().st_mtime > path.stat().st_mtime
+        self._say(f"back at step {self.training.step}, from {path}" + f"; {self._automatic} is newer" * newer)
+
+    def _keep(self) -> None:
+        """Save the run beside the file, so that it outlives the kernel."""
+        path = self._automatic
+        if self._kept < 0 and path.exists():
+            os.replace(path, path.with_name(f"{self._file.stem}.earlier{path.suffix}"))
+        self._kept, began = self.training.step, time.monotonic()
+        # A run that ended in NaN has nothing to keep, and has said so.
+        with contextlib.suppress(*[CheckpointError] * (self.training.error is not None)):
+            self.training.save(path)
+        self._next_keep = time.monotonic() + max(KEEP, 100 * (time.monotonic() - began))
+
+    def _no_replay(self) -> None:
+        if self._second is not None:
+            raise GanlabError("a replay is running; wait for it, or press Replay again to stop it")
+
+    def _replay(self) -> None:
+        if self._second is not None:
+            second, self._second = self._second, None
+            second.stop()
+            self._say(f"the replay was stopped at step {second.step}")
+            return
+        training = self.training
+        if training.state in ("running", "paused"):
+            raise GanlabError(f"the training is {training.state}; press Stop, then Replay")
+        recording = training.recording()
+        if not recording["step"]:
+            raise GanlabError("there is nothing to replay yet; train first")
+        self._second = Training.replay(recording, training.data, str(training.device), run=False)
+        if self._foreground or not self.live:
+            self._second.run(recording["step"], progress=False)
+            self._replayed()
+        else:
+            self._second.start(recording["step"])
+
+    def _replayed(self) -> None:
+        second, self._second = self._second, None
+        assert second is not None
+        second.wait()
+        ours, theirs = self.training.model.state_dict(), second.model.state_dict()
+        apart = max(float((a.double() - theirs[name].double()).abs().max()) for name, a in ours.items() if a.numel())
+        self._say(f"replayed {second.step:,} steps with {len(second.interventions)} changes: the weights are "
+                  + ("equal, bit for bit" if apart == 0 else f"up to {apart:.2g} apart"))
+        self._show_compared(compare(self.training, second, ("this run", "its replay")))
+
+    def _compare(self) -> None:
+        self._show_compared(compare(self.training, self._file, ("this run", self._file.name)))
+
+    def _show_compared(self, figure: Figure) -> None:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90, facecolor="white")
+        self.compared.value = buffer.getvalue()
+        self.compared.layout.display = None
 
     def _export(self, what: str) -> None:
-        path = Path(self.file.value).with_suffix(f".{what}.csv")
+        path = self._file.with_suffix(f".{what}.png" if what == "figure" else f".{what}.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         if what == "history":
             self.training.history.csv(path)
+        elif what == "figure":
+            self.picture(log=True).save(path)
         else:
             with path.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([("step", "kind", "name", "value"), *self.training.interventions])
         self._say(f"wrote {path}")
 
-    def play(self, steps: int, script: Sequence[tuple[int, str, float]] = ()) -> None:
+    def play(self, steps: int, script: Sequence[tuple[int, str, float | str]] = ()) -> None:
         """Train so many steps in the foreground, with new pictures now and then, the controls moved by the script.
 
         Raises:
@@ -336,6 +376,7 @@ class Panel:
             if name not in self.rows or not 0 <= at < steps:
                 raise GanlabError(f"the script has {name!r} at step {at}; it can move {', '.join(self.rows)} at steps "
                                   f"0 to {steps - 1}")
+        self._no_replay()
         begin = self.training.step
         self._until = begin + steps
         # Pictures on the way are for somebody who looks; whole rows of the history, since each run closes its last.
@@ -355,6 +396,20 @@ class Panel:
         finally:
             self._busy = False
             self.draw()
+        if self.live:
+            self._keep()
+        elif len(self.training.history):
+            self.examine()
+
+    def examine(self) -> float:
+        """Ask the doctor (`ganlab.diagnosis`), show what it says, and return the seconds that it took."""
+        began, self._examined = time.perf_counter(), self.training.step
+        self.findings = diagnose(self.training)
+        said = "".join(f"<li><b>{html.escape(f.symptom)}</b>, {f.words}: {html.escape(f.seen)}. "
+                       f"<i>Next:</i> {html.escape(f.advice)}.</li>" for f in self.findings)
+        self.doctor.value = f"<div role='status'>step {self._examined:,}: " + \
+            (f"<ul style='margin:0;line-height:1.4'>{said}</ul>" if said else "nothing unusual") + "</div>"
+        return time.perf_counter() - began
 
     # ---- what is shown ------------------------------------------------------------------------------------------
 
@@ -412,38 +467,57 @@ class Panel:
                  for entry in list(self.training.interventions)]
         return draw.curves(self.training.history, self._groups, self._colours, marks, self._multiple)
 
-    def picture(self) -> Image.Image:
-        """A still of the last pictures, on white."""
+    def picture(self, log: bool = False) -> Image.Image:
+        """A still of the last pictures and of what the doctor said last, on white; with `log`, of all changes too."""
         t = self.training
+        said = [str(finding) for finding in self.findings] or ["nothing unusual"]
+        below = [f"Doctor, step {self._examined:,}: {text}" for text in said if self._examined >= 0]
+        below += [f"from step {e.step:,}: {_what(e)} {_value(e)}".rstrip() for e in t.interventions if log]
         return draw.join([(name, picture, size[0]) for name, (picture, size) in self._still.items()], self._curves(),
-                         f"{t.model.name} on {t.data.name}, step {t.step:,}")
+                         f"{t.model.name} on {t.data.name}, seed {t.seed}, step {t.step:,}", below)
 
     # ---- the view thread ----------------------------------------------------------------------------------------
 
     def attend(self) -> None:
         """Follow the training in a thread until it ends or `close` is called; at once if it does not run."""
         with self._thread_lock:
-            going = self.live and not self._closed.is_set() and self.training.state in ("running", "paused")
+            going = self.live and not self._closed.is_set() and self._going
             if going and (self._viewer is None or not self._viewer.is_alive()):
+                self._next_keep = time.monotonic() + KEEP
                 self._viewer = threading.Thread(target=self._watch, daemon=True, name="ganlab-panel")
                 self._viewer.start()
         if not self._closed.is_set():
             self.follow()
 
+    @property
+    def _going(self) -> bool:
+        return self.training.state in ("running", "paused") or self._second is not None
+
     def _watch(self) -> None:
         while not self._closed.wait(TICK):
             # Asked first, so that the last pictures are of the end.
-            going = self.training.state in ("running", "paused")
+            going, state, step = self._going, self.training.state, self.training.step
             try:
                 self.follow()
-                if self._drawn != self.training.step and (time.perf_counter() >= self._next or not going):
+                if self._second is not None:
+                    self._say(f"replaying: step {self._second.step:,} of {step:,}")
+                    if self._second.state != "running":
+                        self._replayed()
+                if self._drawn != step and (time.perf_counter() >= self._next or not going):
                     took = self.draw()
                     self._next = time.perf_counter() + took * (1 - SHARE) / SHARE
+                # Asking needs room for a second model, so that large ones are looked at on the press of the button.
+                if 100 <= step != self._examined and self._size < 5e7 and \
+                        (time.perf_counter() >= self._next_look or not going):
+                    self._next_look = math.inf  # not again, if this fails
+                    self._next_look = self.examine() / DOCTOR + time.perf_counter()
+                if step != self._kept and (state != "running" or time.monotonic() >= self._next_keep):
+                    self._keep()
             except Exception as error:
                 self._report(error)
                 self._next = time.perf_counter() + 10
             with self._thread_lock:
-                if not going and self.training.state not in ("running", "paused"):
+                if not going and not self._going:
                     self._viewer = None
                     return
 
@@ -464,9 +538,17 @@ def _table(training: Training) -> str:
         return "none yet"
     head = "".join(f"<th style='text-align:left;padding-right:2em'>{h}</th>" for h in ("step", "what", "value"))
     body = "".join(f"<tr><td>{e.step:,}</td><td style='padding-right:2em'>"
-                   f"{'weight' if e.kind == 'weights' else 'learning rate'} of {html.escape(e.name)}</td>"
-                   f"<td>{e.value:g}</td></tr>" for e in last)
+                   f"{html.escape(_what(e))}</td><td>{html.escape(_value(e))}</td></tr>" for e in last)
     return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _what(entry: Intervention) -> str:
+    return {"weights": "weight of {}", "learning_rates": "learning rate of {}", "turns": "a turn of the {} alone"}.get(
+        entry.kind, "{}").format(entry.name)
+
+
+def _value(entry: Intervention) -> str:
+    return "" if entry.kind == "turns" else entry.value if isinstance(entry.value, str) else f"{entry.value:g}"
 
 
 def _panels_of(training: Training) -> list[Panel]:

@@ -21,7 +21,8 @@ from tests.models.test_models import SMALL, data_for, small
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind():
+def nothing_left_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     yield
     for panel in list(module._PANELS):
         panel.training._end()
@@ -135,6 +136,27 @@ def test_rows_follow_code_and_a_second_panel(digits):
     assert t.state == "idle" and not a.message.value
 
 
+def test_objective_and_schedule_are_chosen_in_the_panel_and_follow_the_code(digits):
+    t = training(digits)
+    panel = panels.train(t, live=True)
+    panel.rows["objective"].box.value = "hinge"
+    panel.rows["schedule"].box.value = "discriminator_steps(3)"
+    t.run(1, progress=False)
+    assert str(t.schedule) == "discriminator_steps(3)" and [tuple(i) for i in t.interventions] == [
+        (0, "rules", "objective", "hinge"), (0, "rules", "schedule", "discriminator_steps(3)")]
+    t.rules["objective"] = "least-squares"
+    panel.follow()
+    assert panel.rows["objective"].box.value == "least-squares"
+    panel.rows["schedule"].box.value = "when I say so"
+    assert "cannot read the schedule" in panel.message.value
+    assert panel.rows["schedule"].box.value == t.rules["schedule"] == "discriminator_steps(3)"
+    panel.rows["schedule"].reset.click()
+    assert t.rules["schedule"] == "alternate" == panel.rows["schedule"].box.value
+    t.run(1, progress=False)
+    panel.follow()
+    assert "least-squares" in panel.log.value and "schedule" in panel.log.value
+
+
 # ---- buttons ----------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +176,79 @@ def test_pause_means_no_step_and_step_means_one(digits):
     assert panel._until == 10_000, "Stop and Step take nothing away from what Start was asked for"
     wait_until(lambda: "left of 10,000 steps" in panel.status.value)
     panel.buttons["stop"].click()
+
+
+def test_a_turn_of_one_player_moves_nobody_else(digits):
+    t = training(digits)
+    panel = panels.train(t, live=True)
+    panel.buttons["start"].click()
+    wait_until(lambda: t.step > 2)
+    panel.buttons["pause"].click()
+    before = {k: v.clone() for k, v in t.model.state_dict().items()}
+    at = t.step
+    panel.buttons["turn/generator"].click()
+    moved = {k.split(".")[0] for k, v in t.model.state_dict().items() if not torch.equal(v, before[k])}
+    assert t.step == at + 1 and moved == {"generator"} and panel._drawn == at + 1
+    assert t.interventions == [(at, "turns", "generator", 1.0)]
+    panel.follow()
+    assert "a turn of the generator alone" in panel.log.value
+
+
+def test_replay_makes_the_same_weights_and_says_so(digits):
+    t = training(digits)
+    panel = panels.train(t, live=True)
+    panel.buttons["replay"].click()
+    assert "nothing to replay yet" in panel.message.value
+    panel.play(8, [(3, "adversarial", 0.25), (5, "objective", "least-squares")])
+    panel.buttons["turn/generator"].click()
+    panel.buttons["replay"].click()
+    wait_until(lambda: panel._viewer is None)
+    assert "replayed 9 steps with 3 changes: the weights are equal, bit for bit" in panel.message.value
+    assert opened(panel.compared).size[0] > 300 and panel.compared.layout.display is None
+    with torch.no_grad():
+        next(t.model.parameters()).view(-1)[0] += 0.5
+    panel.buttons["replay"].click()
+    wait_until(lambda: panel._viewer is None)
+    assert "the weights are up to 0.5 apart" in panel.message.value
+
+
+def test_while_a_replay_runs_the_training_stands_still(digits):
+    t = training(digits).run(400, progress=False)
+    panel = panels.train(t, live=True)
+    panel.buttons["replay"].click()
+    for name in ("start", "step", "turn/generator", "restore"):
+        panel.buttons[name].click()
+        assert "a replay is running" in panel.message.value
+    panel.buttons["replay"].click()
+    assert "the replay was stopped at step" in panel.message.value and t.step == 400
+    panel.buttons["start"].click()
+    panel.buttons["replay"].click()
+    assert "the training is running; press Stop, then Replay" in panel.message.value
+    panel.buttons["stop"].click()
+
+
+def test_a_run_in_a_file_is_laid_over_this_one(digits, tmp_path):
+    t = training(digits)
+    panel = panels.train(t, live=True)
+    panel.play(6)
+    panel.buttons["compare"].click()
+    assert "there is no checkpoint" in panel.message.value
+    panel.buttons["save"].click()
+    panel.play(6, [(0, "adversarial", 3.0)])
+    panel.buttons["compare"].click()
+    assert not panel.message.value and opened(panel.compared).size[0] > 300
+    figure = panels.compare(t, panel.file.value)
+    lines = next(ax for ax in figure.axes if ax.get_title() == "D(x)").get_lines()
+    assert [len(line.get_xdata()) for line in lines] == [6, 2, 3], "twelve steps, a mark, six steps"
+
+
+def test_the_figure_for_the_report_has_the_changes_in_it(digits):
+    panel = panels.train(training(digits), 12, [(4, "adversarial", 0.25)], live=False)
+    assert "stopped" in panel.status.value and panel.findings is not None
+    panel.file.value = "report/run.pt"
+    panel.buttons["figure"].click()
+    with Image.open("report/run.figure.png") as figure:
+        assert figure.height > panel.picture().height and figure.width == panel.picture().width
 
 
 def test_the_view_thread_ends_with_the_training_after_a_last_picture(digits):
@@ -232,6 +327,57 @@ def test_loading_into_another_training_names_the_difference(digits, tmp_path):
 
 def same_weights(a: Training, b: Training) -> bool:
     return all(torch.equal(v, b.model.state_dict()[k]) for k, v in a.model.state_dict().items())
+
+
+# ---- nothing is lost, and the doctor ----------------------------------------------------------------------------
+
+
+def test_a_run_that_nobody_saved_comes_back_in_a_new_kernel(digits):
+    t = training(digits)
+    panel = panels.train(t, 40, live=True)
+    assert not panel.message.value
+    panel.buttons["start"].click()
+    wait_until(lambda: panel._viewer is None)
+    assert panel._automatic.exists() and not panel._file.exists()
+    again = training(digits)
+    second = panels.train(again, live=True)
+    assert "gan-digits.auto.pt keeps an earlier run; Restore brings it back" in second.message.value
+    second.buttons["restore"].click()
+    assert again.step == 40 and same_weights(again, t)
+    third = panels.train(training(digits), 20, live=True)
+    third.buttons["start"].click()
+    wait_until(lambda: third._viewer is None)
+    earlier = third._automatic.with_name("gan-digits.earlier.pt")
+    assert Training.restore(earlier, digits, device="cpu").step == 40, "and a new run does not write over it"
+    assert Training.restore(third._automatic, digits, device="cpu").step == 20
+
+
+def test_it_is_kept_while_it_runs_and_when_it_pauses(digits, monkeypatch):
+    monkeypatch.setattr(module, "KEEP", 0.2)
+    t = training(digits)
+    panel = panels.train(t, live=True)
+    panel.buttons["start"].click()
+    wait_until(lambda: panel._kept > 0)
+    monkeypatch.setattr(module, "KEEP", 1e6)
+    wait_until(lambda: panel._next_keep > time.monotonic() + 1e5)
+    panel.buttons["pause"].click()
+    wait_until(lambda: panel._kept == t.step)
+    panel.buttons["stop"].click()
+    assert Training.restore(panel._automatic, digits, device="cpu").step == t.step
+
+
+def test_the_doctor_looks_by_itself_and_says_what_it_sees(digits):
+    t = Training(models.create("gan", hidden=(128, 256), latent=32), digits, device="cpu",
+                 learning_rate={"discriminator": 1e-3, "generator": 1e-6})
+    panel = panels.train(t, 300, live=True)
+    panel.buttons["doctor"].click()
+    assert "nothing has been recorded yet" in panel.message.value
+    panel.buttons["start"].click()
+    wait_until(lambda: panel._viewer is None, 120)
+    assert panel._examined == 300 and [f.symptom for f in panel.findings] == ["discriminator too strong"]
+    assert "<b>discriminator too strong</b>" in panel.doctor.value and "Next:" in panel.doctor.value
+    assert panel.picture().height > draw.join([(n, p, s[0]) for n, (p, s) in panel._still.items()], panel._curves(),
+                                              "").height
 
 
 # ---- cells ------------------------------------------------------------------------------------------------------
@@ -368,13 +514,16 @@ def test_colabs_way_trains_in_the_foreground_with_a_picture_after_each_chunk(dig
 def test_a_panel_of_every_model(name, digits):
     t = training(digits, name)
     panel = panels.train(t, 2, live=False)
-    assert set(panel.rows) == {*t.model.weights, *(f"learning_rate/{p}" for p in t.model.players)}
+    assert set(panel.rows) == {*t.model.weights, *(f"learning_rate/{p}" for p in t.model.players), *t.rules}
+    assert {b for b in panel.buttons if b.startswith("turn/")} == \
+        ({f"turn/{p}" for p in t.model.players} if len(t.model.players) > 1 else set())
     assert panel.images, "something to see"
     for image in [*panel.images.values(), panel.curves]:
         assert np.asarray(opened(image).convert("RGBA")).std() > 1
         assert int(image.width) <= 480
     shown = set(panel.images)
     assert ("and back" in shown) == (name in ("cyclegan", "ugatit")) and ("attention" in shown) == (name == "ugatit")
+    assert ("translated to a" in shown) == ("and back" in shown) and ("its partner" in shown) == (name == "pix2pix")
     assert ("translated" in shown) == (name in ("cyclegan", "ugatit", "pix2pix"))
     assert ("reconstructed from its code" in shown) == (name in ("autoencoder", "vae"))
     assert panel.picture().width > 480
@@ -384,7 +533,7 @@ def test_the_same_latents_give_the_same_picture_until_a_step_is_done(digits):
     for name in ("gan", "pix2pix"):
         t = training(digits, name)
         panel = panels.train(t, live=True)
-        image = list(panel.images.values())[-1]
+        image = panel.images["translated" if name == "pix2pix" else "samples, always of the same latents"]
         before = bytes(image.value)
         panel.draw()
         assert bytes(image.value) == before
