@@ -1,6 +1,9 @@
-"""Panels of core ipywidgets for notebooks: watch a training and turn its numbers while it runs."""
+"""Panels of core ipywidgets for notebooks: watch a training and turn its numbers while it runs, look around in what it
+has learned."""
 
+from ganlab.panels.latent import Explorer, explore
 from ganlab.panels.live import Panel, train
+from ganlab.panels.pad import Pad
 from ganlab.panels.runs import compare
 
-__all__ = ["Panel", "compare", "train"]
+__all__ = ["Explorer", "Pad", "Panel", "compare", "explore", "train"]
