@@ -101,8 +101,9 @@ class Row(Control):
         self.slider.tooltip = self.switch.tooltip = name
         self.box.tooltip = f"the exact value of {name}"
         swatch = f'<span style="color:{colour}">&#9632;</span>' if colour else ""
-        told = names([(self.slider, f"{name}, as a power of ten"), (self.box, f"{name} value"),
-                      (self.switch, f"{name} on"), (self.reset, self.reset.tooltip)])
+        said = name if controls.kind == "weights" else f"learning rate of {name}"
+        told = names([(self.slider, f"{said}, as a power of ten"), (self.box, f"{said} value"),
+                      (self.switch, f"{said} on"), (self.reset, self.reset.tooltip)])
         self.view = widgets.HBox([widgets.HTML(swatch, layout={"width": "14px"}), self.slider, self.box, self.switch,
                                   self.reset, told], layout={"align_items": "center", "flex_flow": "row wrap"})
         self._begin()

@@ -290,7 +290,8 @@ class Panel:
 
     def _restore(self) -> None:
         self._no_replay()
-        self.training.stop()
+        # Not stop(), which would raise again the error that somebody wants to come back from.
+        self.training._end()
         path = self._automatic if self._automatic.exists() and not self._file.exists() else self._file
         self.training.load(path)
         self._until = None
