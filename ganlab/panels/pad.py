@@ -126,8 +126,9 @@ class Pad:
             try:
                 page, log = json.loads(message)
                 # A page that was loaded again begins to count anew.
-                news = [Event(kind, x, y) for n, kind, x, y in log if page != self._seen[0] or n > self._seen[1]]
-                self._seen = (page, max((entry[0] for entry in log), default=0))
+                seen = self._seen[1] if page == self._seen[0] else 0
+                news = [Event(kind, x, y) for n, kind, x, y in log if n > seen]
+                self._seen = page, max([seen, *(entry[0] for entry in log)])
             except (ValueError, TypeError):
                 return
             for i, event in enumerate(news):
