@@ -141,6 +141,9 @@ def parser() -> argparse.ArgumentParser:
     option("action", choices=["list", "get", "check"])
     option("names", nargs="*", metavar="NAME", help="data sets; check without names: everything on disk")
 
+    sub = commands.add_parser("homework", help="write, hand out, collect, grade and return homework", add_help=False)
+    sub.add_argument("words", nargs=argparse.REMAINDER)
+
     command("doctor", "check versions, device, threads, data and widgets")
     return top
 
@@ -149,11 +152,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit status."""
     top = parser()
     args, rest = top.parse_known_args(argv)
-    if rest and args.command != "lab":
+    if rest and args.command not in ("lab", "homework"):
         top.error(f"unknown: {' '.join(rest)}")
     try:
-        args.words = rest
-        commands = {"lab": lab, "run": run, "train": train, "sample": sample, "data": data, "doctor": doctor}
+        args.words = rest + getattr(args, "words", [])
+        commands = {"lab": lab, "run": run, "train": train, "sample": sample, "data": data, "homework": homework,
+                    "doctor": doctor}
         return commands[args.command](args)
     except (Exception, KeyboardInterrupt) as error:
         if args.debug:
@@ -355,6 +359,13 @@ def data(args: argparse.Namespace) -> int:
         fine = ("ok",) if args.names else ("ok", "missing")
         return int(not all(found.startswith(fine) for _, found in status))
     return 0
+
+
+def homework(args: argparse.Namespace) -> int:
+    from ganlab.homework.cli import main
+
+    args.debug |= "--debug" in args.words
+    return main([word for word in args.words if word != "--debug"])
 
 
 def doctor(_: argparse.Namespace) -> int:

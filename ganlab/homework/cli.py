@@ -1,0 +1,128 @@
+"""The commands `ganlab homework ...`."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ganlab.cli import Parser, count
+
+EXAMPLES = """examples, in the order of a term:
+  ganlab homework doctor                             can students' code be isolated here?
+  ganlab homework build homework/dcgan --course ~/gan-course
+  ganlab homework collect dcgan moodle.zip --course ~/gan-course
+  ganlab homework grade dcgan --course ~/gan-course -j 2
+  ganlab homework grade dcgan --course ~/gan-course --resume"""
+
+
+def shard(text: str) -> tuple[int, int]:
+    """"2/8" as (2, 8)."""
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 2/8, a part of a whole")
+    return int(k), int(n)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = Parser("ganlab homework", description="Write, hand out, collect, grade and return homework.",
+                 epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> Callable[..., argparse.Action]:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub.add_argument
+
+    def course(option: Callable[..., argparse.Action]) -> None:
+        option("--course", metavar="FOLDER", type=Path, default=Path("."),
+               help="the course folder, in nbgrader's layout (default: the current one)")
+
+    def isolation(option: Callable[..., argparse.Action]) -> None:
+        option("--isolation", default="auto", choices=["auto", "bubblewrap", "docker", "podman", "none"],
+               help="how students' code is kept apart (default: the first of these that works)")
+        option("--image", default="", help="for Docker and Podman: one that has ganlab (default: bind this Python)")
+        option("--i-trust-these-students", dest="trust", action="store_true",
+               help="only with --isolation none: their code may read and change all that you can")
+
+    option = command("collect", "take over what students handed in", collect)
+    option("name", metavar="NAME", help="of the assignment")
+    option("source", metavar="SOURCE", type=Path, help="a folder, a zip file of Moodle or Canvas, or inbound")
+    course(option)
+
+    option = command("grade", "run and grade what was collected; fill nbgrader's gradebook", grade)
+    option("name", metavar="NAME", help="of the assignment")
+    course(option)
+    option("-j", "--jobs", type=count, default=1, metavar="N", help="submissions at a time (default: 1)")
+    option("--resume", action="store_true", help="keep results that still hold")
+    option("--shard", type=shard, default=(1, 1), metavar="K/N",
+           help="the K-th of N parts, and no gradebook: for N machines on one folder; then --resume without it")
+    option("--seed", type=int, default=0, help="of the hidden inputs (default: 0)")
+    option("--student", action="append", default=[], metavar="ID", help="only this one; may be repeated")
+    isolation(option)
+
+    isolation(command("doctor", "find out whether students' code can be isolated here, and how", doctor))
+    return top
+
+
+def main(words: list[str]) -> int:
+    """Run a command; the exit status."""
+    args = parser().parse_args(words)
+    run: Callable[[argparse.Namespace], int] = args.run
+    return run(args)
+
+
+def collect(args: argparse.Namespace) -> int:
+    from ganlab.homework.assignment import Assignment
+    from ganlab.homework.collect import collect
+
+    Assignment.find(args.course, args.name)
+    done = collect(args.course, args.name, args.source)
+    for reason in done.refused:
+        print(f"refused: {reason}", file=sys.stderr)
+    late, replaced = ", ".join(done.late), ", ".join(done.replaced)
+    print(f"{len(done.students)} hand-ins of {args.name} are in {args.course / 'submitted'}"
+          + (f"; late: {late}" if late else "") + (f"; replaced: {replaced}" if replaced else ""))
+    return int(bool(done.refused))
+
+
+def grade(args: argparse.Namespace) -> int:
+    from ganlab.homework import gradebook, grading, sandbox
+    from ganlab.homework.assignment import Assignment
+    from ganlab.homework.collect import roster
+
+    assignment = Assignment.find(args.course, args.name)
+    way = sandbox.choose(args.isolation, trust=args.trust, image=args.image)
+    try:
+        outcome = grading.grade(args.course, args.name, way, jobs=args.jobs, resume=args.resume, shard=args.shard,
+                                seed=args.seed, students=args.student)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; what is graded stays, and --resume goes on") from None
+    print(grading.table(outcome, list(assignment.points)))
+    print(grading.summary(outcome, way))
+    if args.shard == (1, 1):
+        names = {student: _split(name) for student, name in roster(args.course).items()}
+        changed = gradebook.fill(args.course, assignment, outcome.results, names)
+        print(f"{changed} entries of {args.course / 'gradebook.db'} are new or changed")
+    return int(bool(outcome.failed))
+
+
+def _split(name: str) -> tuple[str, str]:
+    """First and last name, as far as a full name tells."""
+    first, _, last = name.rpartition(" ")
+    return first, last
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from ganlab.homework import sandbox
+
+    way = sandbox.choose(args.isolation, trust=args.trust, image=args.image)
+    user = "as root" if getattr(way, "root", False) else "as an ordinary user"
+    print(f"isolation  {way.name}, {user}")
+    print({"cgroup": "memory     bounded by a cgroup",
+           "container": "memory     bounded by the container",
+           "polling": "memory     no cgroup can be made here: read 20 times a second, and a limit on each process"}
+          [way.memory_bound])
+    return 0
+
+
