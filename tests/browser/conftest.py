@@ -5,9 +5,11 @@ JupyterLab and Notebook 7 come from the same server. It is started once, and eac
 page and a fresh kernel.
 """
 
+import ast
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -27,6 +29,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TOKEN = "for-this-test-only"
 LEFT_OUT = list[str]()
+FAILED = pytest.StashKey[bool]()
 
 
 @dataclass
@@ -83,7 +86,7 @@ def notebook(lab: Lab, cells: list[str], name: str = "panel.ipynb") -> str:
     return name
 
 
-def ask_kernel(lab: Lab, expression: str) -> str:
+def ask_kernel(lab: Lab, expression: str, seconds: float = 60) -> str:
     """What an expression is in the notebook's kernel, asked through a client of its own."""
     from jupyter_client import BlockingKernelClient
     kernel = lab.ask("sessions")[0]["kernel"]["id"]
@@ -93,7 +96,8 @@ def ask_kernel(lab: Lab, expression: str) -> str:
         client.start_channels()
         client.wait_for_ready(timeout=60)
         lab.clients[kernel] = client
-    reply = lab.clients[kernel].execute("", user_expressions={"x": expression}, silent=True, reply=True, timeout=60)
+    reply = lab.clients[kernel].execute("", user_expressions={"x": expression}, silent=True, reply=True,
+                                        timeout=seconds)
     content = reply["content"]["user_expressions"]["x"]
     assert content["status"] == "ok", content
     return content["data"]["text/plain"]
@@ -122,6 +126,70 @@ def opened(lab: Lab, page, cells: list[str]):
     panel = page.locator(".jp-OutputArea-output .widget-vbox").first
     panel.wait_for(timeout=120_000)
     return panel
+
+
+class Hand:
+    """A person at one panel, who finds controls as a screen reader does, by role and name; and a look at the training
+    from the kernel, past the page.
+
+    Args:
+        panel: where it is on the page.
+        training: its name in the kernel.
+    """
+
+    def __init__(self, lab: Lab, panel, training: str = "training") -> None:
+        self.lab, self.panel, self.training = lab, panel, training
+
+    def button(self, text: str):
+        """The button of this name; an icon before it is part of what the page says."""
+        return self.panel.get_by_role("button", name=re.compile(rf"^(\W )?{re.escape(text)}$"))
+
+    def box(self, name: str):
+        return self.panel.get_by_role("spinbutton", name=f"{name} value", exact=True)
+
+    def switch(self, name: str):
+        return self.panel.get_by_role("checkbox", name=f"{name} on", exact=True)
+
+    def slider(self, name: str):
+        return self.panel.get_by_role("slider", name=f"{name}, as a power of ten", exact=True)
+
+    def press(self, text: str) -> None:
+        self.button(text).click()
+
+    def type(self, name: str, value: float) -> None:
+        self.box(name).fill(str(value))
+        self.box(name).press("Enter")
+
+    def sees(self, words: str, seconds: float = 30) -> None:
+        """Wait until these words are in the panel."""
+        wait_until(lambda: words in (self.panel.text_content() or ""), seconds, f"the panel says {words!r}")
+
+    def shows(self, name: str, value: str) -> None:
+        """Wait until the box shows this."""
+        wait_until(lambda: self.box(name).input_value() == value, 30, f"the box of {name} shows {value}")
+
+    def kernel(self, expression: str):
+        """The plain value of an expression in the kernel, in which `t` is the training."""
+        return ast.literal_eval(ask_kernel(self.lab, f"(lambda t: {expression})({self.training})"))
+
+    def until(self, expression: str, seconds: float = 30) -> None:
+        wait_until(lambda: self.kernel(expression), seconds, expression)
+
+    def uses(self, name: str, value: float) -> None:
+        """Wait until a step has been made with this weight, and look whether the log has it as a move of a hand."""
+        self.until(f"t.history['weight/{name}'][-1:] == [{value}]")
+        assert self.kernel(f"[i[1:] for i in t.interventions][-1:] == [('weights', {name!r}, {value})]")
+
+    def goes_on(self, steps: int = 20) -> None:
+        """Wait until the training has made so many steps more."""
+        self.until(f"t.step > {self.kernel('t.step') + steps}")
+
+    def stands_still(self) -> None:
+        """Look on for as long as 100 steps have taken before."""
+        step, seconds = self.kernel("(t.step, 100 * t.batch_size / t.history['images/s'][-1])")
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            assert self.kernel("t.step") == step
 
 
 def photograph(page, name: str) -> None:
@@ -252,8 +320,19 @@ def anywhere(lab, request):
 
 
 @pytest.fixture
-def page(browser):
-    """A page of 1280 x 1000 pixels, with no memory of the pages before."""
+def page(browser, request):
+    """A page of 1280 x 1000 pixels, with no memory of the pages before; what a failed test saw last is kept."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    yield context.new_page()
+    made = context.new_page()
+    yield made
+    if request.node.stash.get(FAILED, False):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        made.screenshot(path=SCREENSHOTS / f"failed-{request.node.name}.png")
     context.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
