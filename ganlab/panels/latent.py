@@ -552,7 +552,7 @@ class Explorer:
         written = {self._named(label): tuple(np.median(places[labels == label], axis=0))
                    for label in np.unique(labels).tolist() if label >= 0}
         self._base = draw.latent_map(self.places, colours, np.arange(len(self.places)) >= self.real, MAP, written)
-        self._pin()
+        self._pin(self._ringed)
 
     def _pin(self, ring: bool = True) -> None:
         self._ringed = ring
