@@ -9,14 +9,15 @@ QUIET = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
 # Two threads that sleep while they wait: small networks gain nothing from more, and shared machines stay usable.
 TESTING = OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} MPLBACKEND=$${MPLBACKEND:-agg}
 
-.PHONY: help setup lab test test-all lessons bench quality constraints clean
+.PHONY: help setup lab test test-all colab lessons bench quality constraints clean
 help:
 	@echo "make lab       open the lessons in JupyterLab"
 	@echo "make test      style, types, all tests, and every lesson in profile ci"
 	@echo "make test-all  the same, then every lesson through papermill (results in runs/)"
+	@echo "make colab     an environment with Colab's versions, for the browser test that needs it"
 	@echo "make lessons   run every lesson in profile laptop and keep its cleaned output"
 	@echo "make bench     speed of training;  make quality: what the models reach on MNIST"
-	@echo "make clean     remove the environment, caches and runs (downloaded data stays)"
+	@echo "make clean     remove the environments, caches and runs (downloaded data stays)"
 
 setup: $(STAMP)
 
@@ -60,6 +61,16 @@ test: $(STAMP)
 test-all: test
 	@$(TESTING) $(PYTHON) -m ganlab run --all --profile ci --out runs
 
+# Colab's notebook, kernel and widgets of 2026; what they lack, torch above all, they find in $(VENV) after their own.
+colab: .venv-colab/.ganlab-installed
+
+.venv-colab/.ganlab-installed: tests/browser/colab.txt | $(STAMP)
+	@$(PYTHON) -m venv --clear .venv-colab
+	@.venv-colab/bin/python -m pip install $(QUIET) --disable-pip-version-check -r tests/browser/colab.txt
+	@packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  $(PYTHON) -c "$$packages" > "$$(.venv-colab/bin/python -c "$$packages")/after-its-own.pth"
+	@touch $@
+
 lessons: $(STAMP)
 	@$(PYTHON) -m ganlab run --all --profile laptop --out runs --update
 
@@ -75,5 +86,5 @@ constraints: $(STAMP)
 	  | grep -v -E '^(nvidia-|cuda-|triton=|pip=)' > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) runs build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-colab runs build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,6 +7,7 @@ page and a fresh kernel.
 
 import ast
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -259,22 +260,15 @@ def serving(folder: Path, command: list[str], environment: dict[str, str]) -> It
 def chromium() -> str:
     """The path of a Chromium."""
     for module in ("playwright", "jupyterlab", "notebook", "ipywidgets"):
-        if not _there(module):
-            _leave_out(f"no {module} here; pip install -e .[all]")
+        if importlib.util.find_spec(module) is None:
+            leave_out(f"no {module} here; pip install -e .[all]")
     if not (path := shutil.which("chromium") or shutil.which("chromium-browser")):
-        _leave_out("no Chromium here; on Debian or Ubuntu: sudo apt install chromium")
+        leave_out("no Chromium here; on Debian or Ubuntu: sudo apt install chromium")
     return path
 
 
-def _there(module: str) -> bool:
-    try:
-        __import__(module)
-    except ImportError:
-        return False
-    return True
-
-
-def _leave_out(reason: str) -> None:
+def leave_out(reason: str) -> None:
+    """Skip a test, and have the end of the run say so."""
     LEFT_OUT.append(reason)
     pytest.skip(reason)
 

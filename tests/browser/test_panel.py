@@ -1,11 +1,14 @@
 """The training panel in real front ends: what a hand does reaches the running training, and whatever happens to the
 page or the kernel, nothing hangs and no run is lost."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
-from tests.browser.conftest import Hand, ask_kernel, menu, notebook, opened, photograph, ready, wait_until  # noqa: F401
+from tests.browser.conftest import ROOT, Hand, ask_kernel, menu, opened, photograph, ready, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -189,7 +192,7 @@ def test_the_page_is_loaded_again_while_it_trains(lab, page):
     assert hand.kernel("t.state") == "running" and hand.kernel("t.step") > before and hand.kernel(THREADS) == 1
     hand.type("kl", 0.25)
     hand.uses("kl", 0.25)
-    curves = hand.panel.get_by_role("img").last
+    curves = hand.panel.get_by_role("img", name="curves over the steps")
     then = curves.get_attribute("src")
     wait_until(lambda: curves.get_attribute("src") != then, 30, "new curves")
     hand.press("Pause")
@@ -283,6 +286,14 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(lab, page):
         reached.add(control(focus))
         page.keyboard.press("Tab")
     assert reached == everything
+
+
+def test_a_run_without_a_chromium_says_so_at_its_end(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "pytest", __file__, "-q", "-k", "two_panels or fifty", "-p",
+                           "no:cacheprovider"], cwd=ROOT, env={**os.environ, "PATH": str(tmp_path)},
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and "2 skipped" in done.stdout
+    assert "BROWSER TESTS WERE LEFT OUT: no Chromium here; on Debian or Ubuntu: sudo apt install chromium" in done.stdout
 
 
 def control(element) -> tuple[str, str]:
