@@ -19,7 +19,8 @@ const names = window.ganlabNames = Object.assign(window.ganlabNames || {}, NEW);
 const tell = () => {
   for (const [key, text] of Object.entries(names))
     for (const found of document.getElementsByClassName(key))
-      (found.querySelector('[role=slider], .ui-slider-handle, input, select, textarea') || found).setAttribute('aria-label', text);
+      (found.querySelector('[role=slider], .ui-slider-handle, input, select, textarea') || found)
+        .setAttribute('aria-label', text);
 };
 if (!window.ganlabNaming) {
   window.ganlabNaming = new MutationObserver(tell);
