@@ -127,6 +127,7 @@ class Examination:
     Attributes:
         cells: of the rebuilt notebook, with the outputs of this run.
         notes: what was mended, for the instructor.
+        lost: graded cells whose visible assertions never ended; what is hidden is not tried then.
         trouble: why there are no cells, in one line.
     """
 
@@ -139,8 +140,9 @@ class Examination:
         self.notes, self.trouble = list(submission.notes), submission.trouble
         self.cells: list[rebuild.Cell] = []
         self.reasons: dict[str, list[str]] = {cell: [] for cell in assignment.points}
+        self.lost: set[str] = set()
         steps = len(assignment.release.cells) + len(self.judge.checks) + 10
-        self.until = time.monotonic() + START + steps * self.judge.seconds
+        self.until = time.monotonic() + 2 * (START + steps * self.judge.seconds)
         self.session, self.beside = self._session(submission.files), self._session(submission.files)
 
     def _session(self, files: Mapping[str, bytes]) -> Session:
@@ -193,6 +195,7 @@ class Examination:
         try:
             outputs, error = self.session.run(cell.cell.source, max(seconds, self.judge.seconds))
         except Lost as lost:
+            self.lost |= {cell.grade_id} if graded else set()
             shown = {"output_type": "error", "ename": "Stopped", "evalue": str(lost), "traceback": [f"Stopped: {lost}"]}
             return [shown], str(lost)
         # An error in an answer is told where nothing better can be; those of visible checks show in the notebook.
@@ -207,13 +210,15 @@ class Examination:
         for cell, worth in self.assignment.points.items():
             earned, bonus, failed = 0.0, 0.0, list[str]()
             for check in self.judge.of(cell):
-                share, reason = (0.0, "") if self.trouble else self._share(check, seed)
+                share, reason = (0.0, "") if self.trouble or cell in self.lost else self._share(check, seed)
                 if check.bonus:
                     bonus += check.points * share
                     continue
                 earned += check.points * share
                 failed += [reason] if share < 1 and reason else []
-            reasons = [] if earned >= worth - 1e-9 else list(dict.fromkeys(self.reasons[cell] + failed))
+            first = self.reasons[cell]
+            failed = [why for why in failed if not (first and why.startswith("raises"))]  # which follows from it
+            reasons = [] if earned >= worth - 1e-9 else list(dict.fromkeys(first + failed))
             reasons = [self.trouble] if self.trouble else reasons
             if reasons[:1] == ["not answered"]:
                 reasons = reasons[:1]

@@ -168,6 +168,9 @@ class Kernel:
         class Shell(InteractiveShell):
             displayhook_class, display_pub_class = Hook, Publisher
 
+            def enable_gui(self, gui: Any = None) -> None:
+                """There is no window; `%matplotlib inline` asks nevertheless."""
+
             def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
                 kernel.add({"output_type": "error", "ename": str(getattr(etype, "__name__", etype)),
                             "evalue": str(evalue)[:1000], "traceback": [str(line) for line in stb][:200]})

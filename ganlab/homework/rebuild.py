@@ -149,12 +149,20 @@ def _claim_by_id(places: list[Cell], handed_in: list[dict[str, Any]], claimed: d
     for n, place in enumerate(places):
         if place.kind != "answer":
             continue
-        found = [i for i, student in enumerate(handed_in) if student["grade_id"] == place.grade_id]
+        found = [i for i, student in enumerate(handed_in)
+                 if student["grade_id"] == place.grade_id and not _mistaken(place, handed_in, i)]
         if len(found) > 1:
             notes.append(f"{place.grade_id} is there more than once")
         claimed.update(dict.fromkeys(found, n))
         if filled := [i for i in found if not _is_stub(place, handed_in[i])]:
             taken[n] = filled
+
+
+def _mistaken(place: Cell, handed_in: list[dict[str, Any]], index: int) -> bool:
+    """Whether a cell has this id, but another defines what the answer should define: ids change places, too."""
+    names = defined(place.cell.source) if place.cell.cell_type == "code" else set()
+    return bool(names) and not names & defined(handed_in[index]["source"]) and any(
+        names & defined(student["source"]) for student in handed_in)
 
 
 def _claim_by_name(places: list[Cell], handed_in: list[dict[str, Any]], claimed: dict[int, int], spare: set[int],

@@ -4,7 +4,7 @@ import numpy as np
 
 from ganlab.homework import Judge, close
 
-judge = Judge(seconds=5, memory=0.5)
+judge = Judge(seconds=2, memory=0.5)
 
 
 @judge.check("test_mean", points=2, hint="try numbers of either sign, and one alone")
@@ -22,7 +22,7 @@ def clamp(ask, rng):
 @judge.check("test_clamp", points=1, hint="the list given should stay as it was")
 def clamp_leaves_its_argument(ask, rng):
     values = rng.normal(size=9)
-    return close(ask("clamp(values, -0.1, 0.1); values", values=values), values)
+    return close(ask("[clamp(values, -0.1, 0.1), values]", values=values), [values.clip(-0.1, 0.1), values])
 
 
 @judge.check("test_softmax", points=5, hint="do they add up to 1, in the order of the logits?")
