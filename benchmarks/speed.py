@@ -1,123 +1,187 @@
-"""How fast the training loop is, beside the loop that a textbook would write for the same game.
+"""How fast a training step is, beside the loop of a textbook with the same networks and losses (`textbook.py`).
 
-    python benchmarks/speed.py [--rounds 5] [--steps 60] [--batch-size 64] [--threads N]
+    python benchmarks/speed.py [gan cgan dcgan wgangp pix2pix cyclegan ugatit-light ugatit] [--rounds 5] [--steps N]
+                               [--size PIXELS] [--batch-size N] [--precision float32 bf16] [--threads N] [--device cuda]
+    python benchmarks/speed.py gan dcgan --growth
 
-Both train the vanilla GAN (same networks, same losses, same optimizer) on MNIST where it is on disk, else on the
-embedded digits. They run in one process, in turn, in alternating order; printed are images per second of each round
-and the median ratios, with our networks in float32 (as the textbook's) and in bf16 (the losses stay float32). The
-textbook loop: a torchvision data set of PIL images with transforms, a DataLoader, a sigmoid and BCELoss, the generator
-run once for each player, `.item()` in every step, Adam with its defaults.
+Both loops run in one process, in turn, in alternating order. Printed are, for each work, our time for a step and the
+images a second; how many times as fast as the textbook's loop that is (median of the rounds, lowest, highest), in
+float32 as the textbook's and with the networks in other precisions (the losses stay float32); the time from the first
+call to the end of the first step; the share of a step in which batches are made, and on a GPU the share in which the
+processor prepares it; the peak of memory; and the arithmetic done a second as a share of what a large matrix product
+reaches in the same precision. `--growth` prints how time and memory grow with image size, batch and width instead.
 """
 
 import argparse
-import functools
+import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
-import torchvision
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from textbook import LOOPS
+from torch.utils.flop_counter import FlopCounterMode
 
 from ganlab import data, models
-from ganlab.data.images import Images
-from ganlab.training import Training, choose_device
+from ganlab.training import PRECISIONS, Training, choose_device
 
 
-class PILImages(torchvision.datasets.MNIST):
-    """torchvision's MNIST, whose `__getitem__` makes a PIL image and runs the transforms, over images at hand."""
+class Work(NamedTuple):
+    """What is trained: on a CPU the steps of a round are few, and U-GAT-IT's images small."""
 
-    def __init__(self, images: Images, transform: Callable[..., Tensor]) -> None:
-        torchvision.datasets.VisionDataset.__init__(self, "", transform=transform)
-        assert images.labels is not None
-        self.data, self.targets = images.images[:, 0].cpu(), images.labels.cpu()
-
-
-class Textbook:
-    """The textbook loop. `run(steps)` trains; the networks are those of the model."""
-
-    def __init__(self, model: models.Model, images: Images, batch_size: int, device: torch.device) -> None:
-        self.generator, self.device = model.players["generator"].to(device), device
-        self.discriminator = nn.Sequential(model.players["discriminator"], nn.Sigmoid()).to(device)
-        self.optimizer_g = torch.optim.Adam(self.generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-        self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-        self.criterion, self.latent = nn.BCELoss(), model.config["latent"]
-        transform = torchvision.transforms.Compose([torchvision.transforms.ToTensor(),
-                                                    torchvision.transforms.Normalize((0.5,), (0.5,))])
-        self.loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(PILImages(images, transform), batch_size,
-                                                                    shuffle=True, drop_last=True)
-        self.batches = self._forever()
-
-    def _forever(self) -> Iterator[Tensor]:
-        while True:
-            for x, _ in self.loader:
-                yield x
-
-    def losses(self, x: Tensor, z: Tensor, z_again: Tensor) -> tuple[float, float]:
-        """One step on a batch with the given noise for each player; returns both losses."""
-        ones, zeros = torch.ones(len(x), 1, device=self.device), torch.zeros(len(x), 1, device=self.device)
-        self.optimizer_d.zero_grad()
-        loss_d = self.criterion(self.discriminator(x), ones) + \
-            self.criterion(self.discriminator(self.generator(z).detach()), zeros)
-        loss_d.backward()
-        self.optimizer_d.step()
-        self.optimizer_g.zero_grad()
-        loss_g = self.criterion(self.discriminator(self.generator(z_again)), ones)
-        loss_g.backward()
-        self.optimizer_g.step()
-        return loss_d.item(), loss_g.item()
-
-    def run(self, steps: int) -> None:
-        """Train for so many steps."""
-        for _ in range(steps):
-            x = next(self.batches).to(self.device)
-            noise = (torch.randn(len(x), self.latent, device=self.device) for _ in range(2))
-            self.losses(x, *noise)
+    model: str
+    images: str
+    size: int
+    batch_size: int
+    steps: int
+    config: dict[str, Any] = {}
 
 
-def benchmark_set() -> Images:
-    """Real MNIST where it is on disk, else the embedded digits."""
-    on_disk = (data.root() / "mnist" / "t10k-images-idx3-ubyte.gz").exists()
-    images = data.load("mnist", split="test") if on_disk else data.load("digits", split="all")
-    assert isinstance(images, Images)
-    return images
+WORKS = {"gan": Work("gan", "mnist", 28, 64, 60), "cgan": Work("cgan", "mnist", 28, 64, 60),
+         "dcgan": Work("dcgan", "faces", 64, 128, 1), "wgangp": Work("wgangp", "mnist", 28, 64, 50),
+         "pix2pix": Work("pix2pix", "fronts", 256, 1, 1), "cyclegan": Work("cyclegan", "fruit", 256, 1, 1),
+         "ugatit-light": Work("ugatit", "faces", 256, 1, 1, {"light": True}),
+         "ugatit": Work("ugatit", "faces", 256, 1, 1)}
+GPU_STEPS = 50
+
+
+def images_for(work: Work) -> Any:
+    """Real MNIST where it is on disk, else the embedded digits; drawn pictures for the others."""
+    if work.images == "mnist":
+        on_disk = (data.root() / "mnist" / "t10k-images-idx3-ubyte.gz").exists()
+        return data.load("mnist", split="test") if on_disk else data.load("digits", split="all")
+    pictures = data.load(work.images, size=work.size)
+    return pictures if models.MODELS[work.model].expects in ("pairs", "domains") else pictures.a
+
+
+def build(work: Work, images: Any, device: torch.device, precision: str = "float32", **config: Any) -> Training:
+    """Our training of a work."""
+    model = models.create(work.model, shape=images.shape, **work.config, **config)
+    return Training(model, images, batch_size=work.batch_size, device=device, precision=precision)
+
+
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, until the device has done it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def matrix_rate(device: torch.device, precision: str) -> float:
+    """Floating-point operations a second of a large matrix product."""
+    n = 8192 if device.type == "cuda" else 1536
+    a, b = torch.randn(2, n, n, device=device, dtype=PRECISIONS[precision] or torch.float32)
+    timed(lambda: a @ b, device)
+    return 2 * n ** 3 / min(timed(lambda: a @ b, device) for _ in range(5))
+
+
+def memory(device: torch.device) -> float:
+    """GiB at the peak: of the GPU since its counter was set back, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2 ** 30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+
+
+def measure(name: str, work: Work, device: torch.device, precisions: list[str], rounds: int, workers: int) -> None:
+    """All figures of one work, printed."""
+    images = images_for(work)
+    print(f"\n{name} on {images.name}, {tuple(images.shape)}, batch {work.batch_size}, {work.steps} steps a round",
+          flush=True)
+    theirs = LOOPS[work.model](models.create(work.model, shape=images.shape, **work.config), images, work.batch_size,
+                               device, workers)
+    ours, first = dict[str, Training](), dict[str, float]()
+    for precision in precisions:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
+        ours[precision] = build(work, images, device, precision)
+        timed(lambda t=ours[precision]: t.run(1, progress=False), device)
+        first[precision] = time.perf_counter() - began
+    timed(lambda: theirs.run(1), device)
+    peak = memory(device)
+    times: dict[str, list[float]] = {name: [] for name in ("textbook", *ours)}
+    for i in range(rounds):
+        for who in (list(times) if i % 2 == 0 else list(times)[::-1]):
+            run = (lambda: theirs.run(work.steps)) if who == "textbook" else \
+                (lambda t=ours[who]: t.run(work.steps, progress=False))
+            times[who].append(timed(run, device) / work.steps)
+    for precision, training in ours.items():
+        ratios = [b / a for a, b in zip(times[precision], times["textbook"], strict=True)]
+        step = statistics.median(times[precision])
+        batches = timed(lambda t=training: [t.batches[i] for i in range(t.step, t.step + 20)], device) / 20
+        with FlopCounterMode(display=False) as counter:
+            training.run(1, progress=False)
+        done = counter.get_total_flops() / step
+        print(f"  {precision:8} {statistics.median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})   "
+              f"{1e3 * step:,.1f} ms a step, {work.batch_size / step:,.0f} images/s   first step "
+              f"{first[precision]:.2f} s   data {batches / step:.1%}   {done / 1e9:,.1f} GFLOP/s, {done / matrix_rate(device, precision):.0%} "
+              "of a matrix product", end="")
+        if device.type == "cuda":
+            began = time.perf_counter()
+            training.run(GPU_STEPS, progress=False)
+            host = time.perf_counter() - began
+            torch.cuda.synchronize()
+            print(f"   host {host / (GPU_STEPS * step):.0%}", end="")
+        print(flush=True)
+    print(f"  textbook  {1e3 * statistics.median(times['textbook']):,.1f} ms a step   peak of memory {peak:.2f} GiB "
+          + ("(GPU, one step of each)" if device.type == "cuda" else "(process)"), flush=True)
+
+
+def growth(name: str, work: Work, device: torch.device, rounds: int) -> None:
+    """Time of a step and, on a GPU, memory, for twice the size, batch and width, over the work itself."""
+    wide = {"hidden": (512, 1024, 2048)} if work.size == 28 else {"width": 128}
+    cases: dict[str, tuple[Work, dict[str, Any]]] = {
+        "as it is": (work, {}), "batch x 2": (work._replace(batch_size=2 * work.batch_size), {}),
+        "width x 2": (work, wide)}
+    if work.size != 28:
+        cases["size x 2"] = (work._replace(size=2 * work.size), {})
+    base, words = 0.0, []
+    for case, (changed, config) in cases.items():
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        training = build(changed, images_for(changed), device, **config)
+        training.run(1, progress=False)
+        step = statistics.median(timed(lambda t=training: t.run(work.steps, progress=False), device) / work.steps
+                                 for _ in range(rounds))
+        base = base or step
+        words.append(f"{case} {step / base:.2f}" + (f" ({memory(device):.2f} GiB)" if device.type == "cuda" else ""))
+    print(f"{name}: time of a step, {', '.join(words)}", flush=True)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("works", nargs="*", default=["gan", "cgan", "wgangp"], help=", ".join(WORKS))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, help="of a round; by default the work's")
+    parser.add_argument("--size", type=int, help="of pictures, in pixels; by default the work's")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--precision", nargs="+", default=["float32", "bf16"], choices=list(PRECISIONS))
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--workers", type=int, default=0, help="processes of the textbook's DataLoader")
     parser.add_argument("--device")
+    parser.add_argument("--growth", action="store_true")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    device, images = choose_device(arguments.device), benchmark_set()
-    print(f"vanilla GAN on {images.name} ({len(images)} images), batch {arguments.batch_size}, {device}, "
-          f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    textbook = Textbook(models.create("gan"), images, arguments.batch_size, device)
-    ours = {precision: Training(models.create("gan"), images, batch_size=arguments.batch_size, device=device,
-                                precision=precision) for precision in ("float32", "bf16")}
-    runs: dict[str, Callable[[int], object]] = {"textbook": textbook.run}
-    runs |= {p: functools.partial(training.run, progress=False) for p, training in ours.items()}
-    for run in runs.values():
-        run(10)
-    speeds: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(arguments.rounds):
-        for name in (list(runs) if number % 2 == 0 else list(runs)[::-1]):
-            began = time.perf_counter()
-            runs[name](arguments.steps)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            speeds[name].append(arguments.steps * arguments.batch_size / (time.perf_counter() - began))
-        print(f"round {number + 1}: " + ", ".join(f"{name} {s[-1]:,.0f} images/s" for name, s in speeds.items()))
-    for precision in ours:
-        ratios = sorted(a / b for a, b in zip(speeds[precision], speeds["textbook"], strict=True))
-        print(f"ganlab in {precision}: median ratio {statistics.median(ratios):.2f} "
-              f"(from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    device = choose_device(arguments.device)
+    card = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads of a CPU"
+    print(f"{card}, torch {torch.__version__}, {arguments.rounds} rounds in alternating order")
+    for name in arguments.works:
+        if name not in WORKS:
+            parser.error(f"there is no work {name!r}; works: {', '.join(WORKS)}")
+        work = WORKS[name]
+        work = work._replace(size=arguments.size or work.size, batch_size=arguments.batch_size or work.batch_size,
+                             steps=arguments.steps or (GPU_STEPS if device.type == "cuda" else work.steps))
+        if arguments.growth:
+            growth(name, work, device, arguments.rounds)
+        else:
+            measure(name, work, device, arguments.precision, arguments.rounds, arguments.workers)
 
 
 if __name__ == "__main__":

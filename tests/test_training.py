@@ -600,20 +600,3 @@ def test_library_is_importable_without_the_extras():
     code = ("import sys; sys.modules.update(dict.fromkeys(['accelerate', 'tensorboard', 'papermill', 'jupyterlab']));"
             "import ganlab.training, ganlab.models, ganlab.data, ganlab.plots, ganlab.course")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parent.parent)
-
-
-def test_the_textbook_loop_of_the_benchmark_computes_the_same_losses(digits):
-    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-    try:
-        from speed import Textbook
-    finally:
-        sys.path.pop(0)
-    t = training(digits, log_every=1)
-    textbook = Textbook(gan(), digits, 16, torch.device("cpu"))
-    seen = []
-    t.model.generator.register_forward_hook(lambda m, args, out: seen.append(args[0]))
-    for step in range(3):
-        t.run(1, progress=False)
-        loss_d, loss_g = textbook.losses(t.batches[step][0], seen[-1], seen[-1])
-        assert t.history["discriminator/adversarial"][-1] == pytest.approx(loss_d, rel=1e-4)
-        assert t.history["generator/adversarial"][-1] == pytest.approx(loss_g, rel=1e-4)

@@ -1,0 +1,65 @@
+"""The textbook loops of the speed benchmark compute what the models compute."""
+
+import copy
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ganlab.training import Training
+from tests.models.test_models import data_for, small
+
+
+@pytest.fixture(scope="module")
+def loops():
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    try:
+        from textbook import LOOPS
+    finally:
+        sys.path.pop(0)
+    return LOOPS
+
+
+@pytest.mark.parametrize("name", ["gan", "cgan", "dcgan", "wgangp", "pix2pix", "cyclegan", "ugatit"])
+def test_a_textbook_loop_computes_the_same_losses_on_the_same_batch(name, loops, digits):
+    model = small(name, **({"pool": 50} if name == "cyclegan" else {}))
+    for module in model.modules():
+        if isinstance(module, nn.Dropout2d | nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "parametrizations"):  # each run of a spectrally normalised layer would change its weight
+            module.eval()
+    noises, plain = [], type(model).noise
+    ours = Training(model, data_for(model, digits), batch_size=8, device="cpu", log_every=1)
+    theirs = loops[name](copy.deepcopy(model), data_for(model, digits), 8, torch.device("cpu"))
+
+    def noise(*args, **kwargs):
+        noises.append(plain(model, *args, **kwargs))
+        return noises[-1]
+    model.noise = noise
+    for step in range(5 if name == "wgangp" else 2):
+        noises.clear()
+        ours.run(1, progress=False)
+        batch, given = ours.batches[step], [noises[-1]] * 2 if noises else []
+        if name == "wgangp":
+            given.append((1 + torch.erf(noises[0] / math.sqrt(2))) / 2)
+        expected = theirs.step(*batch, *given)
+        row = ours.history.rows[-1]
+        terms = {n for n in row if n.startswith(("generator/", "discriminator/"))}
+        assert terms == set(expected)
+        for term, value in expected.items():
+            assert row[term] == pytest.approx(value, rel=2e-3, abs=1e-5), (step, term)
+
+
+@pytest.mark.parametrize("name", ["gan", "cyclegan"])
+def test_its_data_are_ours(name, loops, digits):
+    model = small(name)
+    data = data_for(model, digits)
+    loop = loops[name](model, data, 4, torch.device("cpu"))
+    batch = next(loop.batches)
+    assert len(batch) == 2 and tuple(batch[0].shape) == (4, *data.shape)
+    side = data.a if name == "cyclegan" else data
+    assert min((batch[0][0] - image).abs().max() for image in side.floats()) < 1e-5
+    loop.run(2)
