@@ -155,12 +155,12 @@ class Panel:
 
     def _build(self, foreground: bool) -> None:
         def button(text: str, icon: str, tip: str, action: Callable[[], Any], width: str = "86px") -> widgets.Button:
-            made = widgets.Button(description=text, icon=icon, tooltip=tip, layout={"width": width})
+            made = widgets.Button(description=text, icon=icon, tooltip=tip, layout={"width": width, "flex": "0 0 auto"})
             made.on_click(lambda _: self._do(action))
             return made
 
         start = button("Start", "play", "train in the background", self.start)
-        self._pause = button("Pause", "pause", "finish the step and wait, or go on", self._pause_or_resume)
+        self._pause = button("Pause", "pause", "finish the step and wait, or go on", self._pause_or_resume, "100px")
         chunk = self.steps or CHUNK
         ahead = button(f"Train {chunk} more steps", "play", "train, with a new picture now and then",
                        lambda: self.play(chunk), "200px")
