@@ -119,8 +119,9 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
         done = counter.get_total_flops() / step
         share = done / matrix_rate(device, precision)
         print(f"  {precision:8} {statistics.median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})   "
-              f"{1e3 * step:,.1f} ms a step, {work.batch_size / step:,.0f} images/s   first step {first[precision]:.2f} "
-              f"s   data {batches / step:.1%}   {done / 1e9:,.1f} GFLOP/s, {share:.0%} of a matrix product", end="")
+              f"{1e3 * step:,.1f} ms a step, {work.batch_size / step:,.0f} images/s   first step "
+              f"{first[precision]:.2f} s   data {batches / step:.1%}   "
+              f"{done / 1e9:,.1f} GFLOP/s, {share:.0%} of a matrix product", end="")
         if device.type == "cuda":
             began = time.perf_counter()
             training.run(GPU_STEPS, progress=False)
