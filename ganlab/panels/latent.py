@@ -193,7 +193,9 @@ class Explorer:
 
     def _put(self, points: np.ndarray) -> None:
         low, high = points.min(0), points.max(0)
-        self._middle, self._half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-6)
+        # In a plane both axes have one scale.
+        self._middle, half = (low + high) / 2, (high - low) / 2
+        self._half = np.maximum(half.max() if self.plane else half, 1e-6)
         self.places = self._place(points)
 
     def _place(self, points: np.ndarray) -> np.ndarray:
@@ -434,7 +436,7 @@ class Explorer:
         """Only the label has changed: stay at z."""
         self._lead()
         self._y = self._way[1][self.walk.value:self.walk.value + 1]
-        self._draw("with this label")
+        self._draw("with the labels of A and B" if self.label.value < 0 else f"as {self._named(self.label.value)}")
 
     def _walk(self, step: int) -> None:
         with self._unheard():

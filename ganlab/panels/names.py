@@ -18,9 +18,11 @@ _SCRIPT = """
 const names = window.ganlabNames = Object.assign(window.ganlabNames || {}, NEW);
 const tell = () => {
   for (const [key, text] of Object.entries(names))
-    for (const found of document.getElementsByClassName(key))
-      (found.querySelector('[role=slider], .ui-slider-handle, input, select, textarea') || found)
-        .setAttribute('aria-label', text);
+    for (const found of document.getElementsByClassName(key)) {
+      const control = found.querySelector('[role=slider], .ui-slider-handle, input, select, textarea') || found;
+      control.setAttribute('aria-label', text);
+      control.setAttribute('data-lm-suppress-shortcuts', 'true');
+    }
 };
 if (!window.ganlabNaming) {
   window.ganlabNaming = new MutationObserver(tell);
@@ -35,7 +37,8 @@ def names(texts: Iterable[tuple[widgets.DOMWidget, str]]) -> widgets.HTML:
 
     No trait names the handle of a slider, gives a picture its alternative text, or tells one number box from the next
     without more words on the page. So this widget holds an image that cannot be loaded, whose handler writes
-    `aria-label` wherever these widgets are drawn, now or later. A page that forbids inline handlers lacks the names.
+    `aria-label` wherever these widgets are drawn, now or later. It also leaves them their keys: Notebook 7 would take
+    the arrows of a slider or a list to move between cells. A page that forbids inline handlers lacks both.
 
     Args:
         texts: (widget, name); what is written on a control should be part of its name.

@@ -272,6 +272,7 @@ def test_other_dimensions_are_one_choice_away(digits, quick):
 
 def test_sliders_follow_the_walk_and_reach_every_code(digits, quick):
     e = explorer(digits, "autoencoder")
+    assert e.codes.abs().max() < 4 and all(slider.min <= -3 and slider.max >= 3 for slider in e.sliders)
     with torch.no_grad():
         e.model.autoencoder.encoder[-1].weight.mul_(60)
     e.buttons["refresh"].click()
@@ -282,7 +283,6 @@ def test_sliders_follow_the_walk_and_reach_every_code(digits, quick):
             d = int(slider.description[2:-1])
             assert slider.min <= e.codes[i, d] <= slider.max
             assert abs(slider.value - e.codes[i, d]) <= slider.step, "no farther than one place of the handle"
-            assert slider.min <= -3 and slider.max >= 3
 
 
 def test_where_a_front_end_puts_the_handle_is_no_move(digits, quick):
@@ -488,8 +488,10 @@ def test_running_the_cell_again_replaces_and_close_leaves_no_widget_open(digits,
     second.close()
     third.close()
     assert set(registry) == before
-    point_at(first, "move", 3)
+    z = first.z
+    click(first, 27)
     first.walk.value = 3
+    assert torch.equal(first.z, z), "what comes late is not heard"
 
 
 @pytest.mark.slow
