@@ -33,7 +33,7 @@ def started(lab, page, cells=CELLS) -> Hand:
     return hand
 
 
-def test_a_weight_typed_a_pause_and_a_step(anywhere, page):
+def test_a_weight_typed_an_arrow_a_pause_and_a_step(anywhere, page):
     hand = started(anywhere, page)
     images = hand.panel.get_by_role("img")
     assert images.count() == 3
@@ -42,6 +42,12 @@ def test_a_weight_typed_a_pause_and_a_step(anywhere, page):
                            in list(zip(images.all(), first, strict=True))[1:]), 30, "new pictures, but of the inputs")
     hand.type("kl", 0.125)
     hand.uses("kl", 0.125)
+    handle = hand.slider("kl")
+    wait_until(lambda: stands_at(handle) == pytest.approx(-0.9), 30, "the slider follows the box")
+    handle.press("ArrowRight")
+    hand.uses("kl", 0.141)
+    hand.shows("kl", "0.141")
+    assert handle.evaluate("handle => handle === document.activeElement"), "the arrow has not left the slider"
     hand.press("Pause")
     hand.sees("paused")
     hand.stands_still()
@@ -83,10 +89,6 @@ def test_slider_box_and_switch_steer_the_running_training(lab, page):
 
     hand.type("kl", 0.125)
     hand.uses("kl", 0.125)
-    wait_until(lambda: stands_at(handle) == pytest.approx(-0.9), 30, "the slider follows the box")
-    handle.press("ArrowRight")
-    hand.uses("kl", 0.141)
-    hand.shows("kl", "0.141")
     ask_kernel(lab, "training.weights.update(reconstruction=2.5)")
     hand.shows("reconstruction", "2.5")
     hand.press("set kl back to 1")
