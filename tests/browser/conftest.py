@@ -317,11 +317,11 @@ def anywhere(lab, request):
 def page(browser, request):
     """A page of 1280 x 1000 pixels, with no memory of the pages before; what a failed test saw last is kept."""
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    made = context.new_page()
-    yield made
+    yield context.new_page()
     if request.node.stash.get(FAILED, False):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        made.screenshot(path=SCREENSHOTS / f"failed-{request.node.name}.png")
+        for i, one in enumerate(context.pages):
+            one.screenshot(path=SCREENSHOTS / f"failed-{request.node.name}-{i}.png")
     context.close()
 
 

@@ -181,25 +181,36 @@ def test_save_restart_the_kernel_and_restore(lab, page):
     hand.uses("kl", 0.5)
 
 
-def test_the_page_is_loaded_again_while_it_trains(lab, page):
+def test_the_page_is_loaded_again_and_opened_anew_while_it_trains(lab, page):
     hand = started(lab, page)
     hand.goes_on()
     page.keyboard.press("Control+s")  # what is not in the file, is not on the page that is loaded from it
     wait_until(lambda: "widget-view" in (lab.folder / "panel.ipynb").read_text(), 30, "the notebook is saved")
-    before = hand.kernel("t.step")
+
+    def attached(page, weight: float) -> Hand:
+        before = hand.kernel("t.step")
+        ready(lab, page)
+        again = Hand(lab, page.locator(".jp-OutputArea-output .widget-vbox").first)
+        again.panel.wait_for(timeout=120_000)
+        again.sees("running")
+        again.until(f"t.state == 'running' and t.step > {before}")
+        assert again.kernel(THREADS) == 1 and again.kernel("len(panels.live._PANELS)") == 1
+        curves = again.panel.get_by_role("img", name="curves over the steps")
+        then = curves.get_attribute("src")
+        again.type("kl", weight)
+        again.uses("kl", weight)
+        wait_until(lambda: curves.get_attribute("src") != then, 30, "new curves")
+        return again
+
     page.reload()
-    ready(lab, page)
-    hand.panel.wait_for(timeout=120_000)
-    hand.sees("running")
-    assert hand.kernel("t.state") == "running" and hand.kernel("t.step") > before and hand.kernel(THREADS) == 1
-    hand.type("kl", 0.25)
-    hand.uses("kl", 0.25)
-    curves = hand.panel.get_by_role("img", name="curves over the steps")
-    then = curves.get_attribute("src")
-    wait_until(lambda: curves.get_attribute("src") != then, 30, "new curves")
-    hand.press("Pause")
-    hand.sees("paused")
-    hand.stands_still()
+    attached(page, 0.25)
+    other = page.context.new_page()
+    page.close()
+    other.goto(lab.address("panel.ipynb"))
+    again = attached(other, 0.5)
+    again.press("Pause")
+    again.sees("paused")
+    again.stands_still()
 
 
 def test_an_interrupt_ends_the_cell_and_not_the_training(lab, page):
