@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.debug:
             raise
         if isinstance(error, KeyboardInterrupt):
-            print(f"ganlab: {error or 'stopped'}", file=sys.stderr)
+            print(f"ganlab: {str(error) or 'stopped'}", file=sys.stderr)
             return 130
         known = isinstance(error, (GanlabError, OSError))
         print(f"ganlab: {error}" if known else f"ganlab: {type(error).__name__}: {error} (--debug shows where)",

@@ -19,6 +19,7 @@ import stat
 import tempfile
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<submission
 EXCHANGE = re.compile(r"(?P<id>[^+]+)\+(?P<assignment>[^+]+)\+(?P<time>[^+]+ [^+]+)(?:\+.*)?")
 AGAIN = re.compile(r"(-\d+| ?\(\d+\))(?=\.[^.]+$)")  # what platforms and browsers add to a name that was there before
 RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
+# What reading a damaged archive raises, and its kin with a method or a password that is not known here.
+BROKEN = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 BOMB = 100  # how many times smaller than its content a file is that is called one
 
 
@@ -169,11 +172,11 @@ def _sort(members: list[tuple[PurePosixPath, Member]], name: str, done: Collecte
     hand_ins: dict[str, HandIn] = {}
     tops = {path.parts[0] for path, _ in members}
     # An archive often has all within one folder of its own.
-    if len(tops) == 1 and all(len(path.parts) > 2 for path, _ in members):
-        inner = next(iter(tops))
-        if not (any(kind.fullmatch(inner) for kind in (MOODLE, EXCHANGE))
-                or all(path.parts[1] == name for path, _ in members)):
-            members = [(PurePosixPath(*path.parts[1:]), member) for path, member in members]
+    if len(tops) == 1 and not any(kind.fullmatch(min(tops)) for kind in (MOODLE, EXCHANGE)) and (
+            all(len(path.parts) > 2 and path.parts[1] != name for path, _ in members)
+            or all(len(path.parts) > 1 and (MOODLE.fullmatch(path.parts[1]) or CANVAS.fullmatch(path.parts[1]))
+                   for path, _ in members)):
+        members = [(PurePosixPath(*path.parts[1:]), member) for path, member in members]
     exchange: dict[str, str] = {}
     for path, _ in members:
         if (match := EXCHANGE.fullmatch(path.parts[0])) and match["assignment"] == name:
@@ -281,7 +284,7 @@ def _take(hand_in: HandIn, name: str, folder: Path, done: Collected) -> None:
             continue
         try:
             written = _copy(member, out, limit)
-        except (Refused, OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
+        except (Refused, *BROKEN) as error:
             out.unlink(missing_ok=True)
             if inner == best:
                 raise Refused(f"{line(inner, 60)}: {line(error)}") from error
@@ -324,7 +327,7 @@ def _unpacked(hand_in: HandIn, done: Collected) -> dict[str, Member]:
                     packed.append(f"{line(path)}: {problem}")
                 elif len(files) <= MAX_FILES:
                     files.setdefault(str(path), within)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        except BROKEN as error:
             packed.append(line(error))
         done.refused += [f"{hand_in.student}: {line(inner, 60)}: {why}" for why in packed[:20]]
     return files

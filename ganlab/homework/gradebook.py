@@ -25,13 +25,16 @@ def opened(course: Path) -> Iterator[Any]:
     """
     try:
         from nbgrader.api import Gradebook
-        from nbgrader.utils import setenv
     except ImportError as error:
         raise GanlabError(INSTALL) from error
-    scripts = str(Path(sys.executable).parent)  # nbgrader calls alembic by name, also from an environment not activated
-    with setenv(PATH=os.pathsep.join([scripts, os.environ.get("PATH", os.defpath)])), \
-            Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}") as gradebook:
-        yield gradebook
+    path = os.environ.get("PATH", os.defpath)
+    # nbgrader calls alembic by name, also from an environment that is not activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
+    try:
+        with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}") as gradebook, gradebook.db.no_autoflush:
+            yield gradebook
+    finally:
+        os.environ["PATH"] = path
 
 
 def register(course: Path, assignment: Assignment) -> None:

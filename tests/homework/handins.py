@@ -11,6 +11,8 @@ from typing import Any
 
 from ganlab.homework import Assignment
 
+HERE = Path(__file__).parent
+
 RIGHT = {
     "mean": "def mean(values):\n    return sum(values) / len(values)",
     "clamp": "def clamp(values, low, high):\n    return [min(max(value, low), high) for value in values]",
@@ -20,7 +22,7 @@ RIGHT = {
 NO_MEAN = "def mean(values):\n    return 0.5"
 NO_CLAMP = "def clamp(values, low, high):\n    return [0.5]"
 NO_SOFTMAX = "def softmax(logits):\n    return [0.5]"
-TINY = Assignment.find(Path(__file__).parent / "tiny")
+TINY = Assignment.find(HERE / "tiny")
 
 
 @dataclass

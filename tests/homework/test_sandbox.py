@@ -243,7 +243,8 @@ def test_what_a_container_is_asked_for(monkeypatch):
     command, more = seen[0]
     text = " ".join(command)
     for words in ("podman run --rm --interactive", "--network none", "--read-only", "--memory 1.5g",
-                  "--memory-swap 1.5g", "--pids-limit 77", "--cap-drop ALL", "--security-opt no-new-privileges", "--user 65534:65534",
+                  "--memory-swap 1.5g", "--pids-limit 77", "--cap-drop ALL", "--security-opt no-new-privileges",
+                  "--user 65534:65534",
                   f"type=bind,source={sys.prefix},target={sys.prefix},readonly", "timeout -s KILL"):
         assert words in text
     assert more["stop"][:2] == ["podman", "kill"] and more["stop"][2] in command

@@ -1,0 +1,228 @@
+"""The assignments of this course: their student versions are current and hide what they should; the reference gets full
+marks, and so does every other right answer tried here; typical mistakes are told by the visible checks and cost points.
+
+`GANLAB_SEEDS=20 pytest tests/homework/test_assignments.py` (`make prove`) tries twenty seeds, and trains what is
+trained at grading for every right answer; without it, two seeds, and the training of the reference alone.
+"""
+
+import json
+import os
+import re
+import sys
+import tomllib
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+from ganlab.errors import GanlabError
+from ganlab.homework import Assignment, judging
+from ganlab.homework.assignment import KEEP, flag
+from ganlab.homework.kernel import Kernel
+from ganlab.homework.session import _sendable
+from tests.homework.typical import RIGHT, WRONG
+
+ROOT = Path(__file__).parents[2]
+SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
+NAMES = sorted(path.parent.name for path in (ROOT / "homework").glob("*/judge.py"))
+SEEDS = int(os.environ.get("GANLAB_SEEDS", "2"))
+SLOW = {"obeys"}  # checks that train for half a minute
+
+
+@cache
+def assignment(name: str) -> Assignment:
+    return Assignment.find(ROOT / "homework" / name)
+
+
+@pytest.fixture(params=NAMES)
+def given(request) -> Assignment:
+    return assignment(request.param)
+
+
+class Here:
+    """What a check asks, answered in this process, by the code that answers it in the isolation."""
+
+    def __init__(self, names: dict[str, Any]) -> None:
+        self.names = names
+
+    def __call__(self, code: str, /, *, each: bool = False, **inputs: Any) -> Any:
+        kernel, shown = Kernel(), (sys.stdout, sys.stderr)
+        kernel.marks["here"] = self.names
+        try:
+            value = json.loads(json.dumps(kernel.ask(None, code=code, mark="here", inputs=json.loads(  # type: ignore
+                json.dumps({name: _sendable(v) for name, v in inputs.items()})))["value"]))
+        except Exception as error:
+            raise judging.Wrong(f"raises {type(error).__name__}: {error}") from error
+        finally:
+            sys.stdout, sys.stderr = shown
+        if not each:
+            return judging.numbers(value)
+        return {k: judging.numbers(v) for k, v in value.items()} if isinstance(value, dict) else \
+            [judging.numbers(v) for v in value]
+
+    alone = __call__
+
+
+@cache
+def lesson(name: str) -> dict[str, Any]:
+    """The names after the parameters and the cell that begins, in profile ci."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in assignment(name).source.cells[:3]:
+        if cell.cell_type == "code":
+            exec(TransformerManager().transform_cell(cell.source.replace('profile = ""', 'profile = "ci"')), names)
+    return names
+
+
+class Solved:
+    """The notebook, run here with the reference answers but for those given; graded cells fail without stopping it.
+
+    Attributes:
+        marks: the names after each graded cell.
+        said: by graded cell, what its visible check failed with.
+    """
+
+    def __init__(self, name: str, answers: dict[str, str | dict[str, str]], keep: bool = False) -> None:
+        self.assignment = assignment(name)
+        self.marks: dict[str, dict[str, Any]] = {}
+        self.said: dict[str, str] = {}
+        names = dict(lesson(name))
+        for cell in self.assignment.source.cells[3:]:
+            grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+            if cell.cell_type != "code" or (KEEP in cell.metadata.get("tags", ()) and not keep):
+                continue
+            source = exchanged(cell.source, answers.get(grade_id, {}))
+            try:
+                exec(compile(TransformerManager().transform_cell(source), f"<{grade_id}>", "exec"), names)
+            except AssertionError as error:
+                self.said[grade_id] = str(error)
+            except Exception as error:
+                self.said[grade_id] = f"{type(error).__name__}: {error}"
+            if grade_id in self.assignment.points:
+                self.marks[grade_id] = dict(names)
+
+    def share(self, check: judging.Check, seed: int) -> float:
+        rng = np.random.default_rng([seed, zlib.crc32(check.name.encode())])
+        try:
+            return float(check.credit(Here(self.marks[check.cell]), rng))
+        except judging.Wrong:
+            return 0.0
+
+    def lost(self, seed: int, but: set[str] = frozenset()) -> dict[str, float]:  # type: ignore[assignment]
+        """The checks that do not give full marks, but for those left out."""
+        checks = [check for check in self.assignment.judge.checks if check.name not in but]
+        return {check.name: share for check in checks if (share := self.share(check, seed)) < 1}
+
+
+def exchanged(source: str, answer: str | dict[str, str]) -> str:
+    if isinstance(answer, str):
+        return answer
+    for old, new in answer.items():
+        assert old in source or new == "", f"{old!r} is not in the reference any more"
+        source = source.replace(old, new)
+    return source
+
+
+# ---- what is committed ----------------------------------------------------------------------------------------------
+
+
+def test_there_are_four():
+    assert NAMES == ["conditional", "dcgan", "take_turns", "weights"]
+
+
+def test_points_and_form(given):
+    assert sum(given.points.values()) > 0 and sum(given.manual.values()) >= 8
+    assert sum(check.points for check in given.judge.checks if not check.bonus) == sum(given.points.values())
+    notebook = given.source
+    nbformat.validate(notebook)
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    assert first.metadata["tags"] == ["parameters"] and first.source.startswith('profile = ""')
+    assert all(line.count("=") == 1 for line in first.source.splitlines())
+    colab = SOURCE.replace("https://github.com", "https://colab.research.google.com/github")
+    assert f"({colab}/blob/main/homework/{given.name}/{given.name}.ipynb)" in notebook.cells[0].source
+    for word in ("**You will**", "**You need**", "**Time.**", "**Points.**"):
+        assert word in notebook.cells[0].source
+
+
+def test_the_student_version_is_current(given):
+    path = ROOT / "homework" / given.name / f"{given.name}.ipynb"
+    assert nbformat.read(path, as_version=4) == given.release, f"ganlab homework build homework/{given.name}"
+
+
+def test_nothing_hidden_is_left(given):
+    handed_out = (ROOT / "homework" / given.name / f"{given.name}.ipynb").read_text(encoding="utf-8")
+    assert not re.search("BEGIN|END (SOLUTION|MARK)|MARK SCHEME", handed_out)
+    text = "\n".join(cell.source for cell in given.release.cells)
+    region = re.compile(r"### BEGIN (SOLUTION|MARK SCHEME)\n(.*?)### END \1", re.DOTALL)
+    source = "\n".join(cell.source for cell in given.source.cells)
+    open_to_all, hidden = region.sub("", source), 0
+    for line in "\n".join(match[2] for match in region.finditer(source)).splitlines():
+        # A line that also stands in the open says nothing.
+        if len(line := line.strip()) > 16 and line not in open_to_all:
+            assert line not in text, f"{line!r} is left in {given.name}"
+            hidden += 1
+    assert hidden > 20
+    judge = given.judge_file.read_text(encoding="utf-8")
+    for check in given.judge.checks:
+        assert check.hint and check.hint not in text and check.hint in judge
+
+
+def test_the_student_version_gets_nothing(given):
+    """All answers as they are given out, and no files."""
+    answers = {cell.metadata.nbgrader.grade_id: cell.source for cell in given.release.cells if flag(cell, "solution")}
+    empty = Solved(given.name, answers)
+    assert set(empty.said) >= set(given.points), "a visible check is content with no answer"
+    for check in given.judge.checks:
+        assert empty.share(check, 0) == 0, check.name
+
+
+# ---- the reference --------------------------------------------------------------------------------------------------
+
+
+@cache
+def reference(name: str) -> Solved:
+    return Solved(name, {})
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_the_reference_gets_full_marks(given, seed, monkeypatch):
+    monkeypatch.chdir(given.notebook.parent)  # where its files are
+    solved = reference(given.name)
+    assert not solved.said
+    assert not solved.lost(seed, SLOW if seed and SEEDS < 20 else set())
+
+
+# ---- typical answers ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("right", RIGHT, ids=lambda right: f"{right.assignment}: {right.what}")
+def test_another_right_answer_gets_full_marks(right, monkeypatch):
+    monkeypatch.chdir(assignment(right.assignment).notebook.parent)
+    solved = Solved(right.assignment, right.answers)
+    assert not solved.said
+    for seed in range(1 if SEEDS < 20 else 5):
+        assert not solved.lost(seed, SLOW if SEEDS < 20 else set())
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.assignment}: {wrong.cell}, {wrong.what}")
+def test_a_typical_mistake(wrong, monkeypatch):
+    monkeypatch.chdir(assignment(wrong.assignment).notebook.parent)
+    solved = Solved(wrong.assignment, {wrong.cell: wrong.answer})
+    if wrong.said:
+        first = next(iter(solved.said.values()), "")
+        assert re.search(wrong.said.replace("(", r"\(").replace(")", r"\)").replace("+", r"\+"), first), \
+            f"said {first!r}"
+    lost = {check.name: solved.share(check, 0) for check in solved.assignment.judge.checks
+            if check.name in wrong.loses and (check.name not in SLOW or SEEDS >= 20)}
+    assert all(share < 1 for share in lost.values()), lost
+    assert solved.said or lost, "nobody notices"
+
+
+def test_errors_of_an_assignment_that_is_not_there():
+    with pytest.raises(GanlabError, match="there is no"):
+        Assignment.find(ROOT / "homework" / "nothing")
