@@ -130,10 +130,6 @@ def exchanged(source: str, answer: str | dict[str, str]) -> str:
 # ---- what is committed ----------------------------------------------------------------------------------------------
 
 
-def test_there_are_four():
-    assert NAMES == ["conditional", "dcgan", "take_turns", "weights"]
-
-
 def test_points_and_form(given):
     assert sum(given.points.values()) > 0 and sum(given.manual.values()) >= 8
     assert sum(check.points for check in given.judge.checks if not check.bonus) == sum(given.points.values())
