@@ -8,16 +8,16 @@ from tests.browser.test_panel import CELLS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PYTHON = ROOT / ".venv-colab" / "bin" / "python"
+ENVIRONMENT = ROOT / ".venv-colab"
 
 
 @pytest.fixture
 def classic(chromium, tmp_path):
     """Classic Notebook."""
-    if not PYTHON.exists():
+    if not (ENVIRONMENT / ".ganlab-installed").exists():
         leave_out("no .venv-colab here; make colab")
-    with serving(tmp_path, [str(PYTHON), "-m", "notebook", "--port-retries=0", "--NotebookApp.token={token}",
-                            "--NotebookApp.notebook_dir={root}"], {}) as running:
+    with serving(tmp_path, [str(ENVIRONMENT / "bin" / "python"), "-m", "notebook", "--port-retries=0",
+                            "--NotebookApp.token={token}", "--NotebookApp.notebook_dir={root}"], {}) as running:
         running.front = "notebooks"
         yield running
         running.clear()
