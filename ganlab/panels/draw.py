@@ -300,7 +300,7 @@ def latent_map(places: np.ndarray, colours: Sequence[str], drawn: np.ndarray, si
                 draw.line((x - a, y - a, x + a, y + a), fill=fill, width=width)
                 draw.line((x - a, y + a, x + a, y - a), fill=fill, width=width)
         else:
-            draw.ellipse((x - r, y - r, x + r, y + r), fill=ink, outline=grey, width=SHARP // 2)
+            draw.ellipse((x - r, y - r, x + r, y + r), fill=ink, outline=grey, width=SHARP)
     for name, (x, y) in names.items():
         _plate(draw, name, x * size * SHARP, y * size * SHARP, grey)
     return picture

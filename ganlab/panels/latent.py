@@ -162,8 +162,8 @@ class Explorer:
             asked = torch.arange(drawn) % self._count() if self.conditional else torch.full((drawn,), -1)
             made = self._decode(z, asked)
             images = torch.cat([images, made])
-            seen = latent.encode(model, images) if self.encodes and made.isfinite().all() else made
-            if not (seen.isfinite().all() and made.isfinite().all()):
+            seen = latent.encode(model, images) if self.encodes else made
+            if not seen.isfinite().all():
                 raise GanlabError(f"{model.name} has become NaN or infinite; load a checkpoint from before that")
             known = torch.cat([seen[:self.real], z]) if self.encodes else z
             # What a typical step along each dimension does to two images.
@@ -336,7 +336,7 @@ class Explorer:
     def _legend(self) -> str:
         real = "&#9679; real image &emsp; " if self.real else ""
         known = bool((self.labels[self.real:] >= 0).any())
-        return f"{real}&#10005; generated image{'' if known or not self.real else ' (white: nobody has read it)'}"
+        return f"{real}&#10005; generated image{'' if known or not self.real else ' (white: unread)'}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": f"Latent explorer: {self.model.name} on {self.data.name}",

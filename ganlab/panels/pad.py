@@ -85,6 +85,12 @@ class Pad:
     lost or told twice: "down" comes first, "up" last, and only moves without a button, and drags that arrive together,
     become one.
 
+    Tried with ipywidgets 8.1 in JupyterLab 4.6 and Notebook 7.6, and with 7.7 in classic Notebook 6.5 (ipykernel 6.17).
+    A fast stroke of 100 points arrives whole in each of them, in about 30 messages. On two busy cores the answer to a
+    move, a new picture of 380 pixels a side, is on the page after 0.1 seconds. Where callbacks run depends: with
+    ipykernel 7 in a thread of their own, also while a cell runs; before it in the main thread, when the cell has ended.
+    Colab and VS Code were not tried.
+
     A pointer alone shuts people out: whoever shows a pad offers the same by sliders, number boxes or buttons too. They
     are also what is left where a page forbids inline handlers. Without a front end it is a picture, and no event comes.
 

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from ganlab.panels import Pad
-from tests.browser.conftest import ask_kernel, opened, photograph, wait_until
+from tests.browser.conftest import ask_kernel, notebook, opened, photograph, wait_until
+from tests.browser.test_colab import classic  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -179,3 +180,35 @@ def test_pointer_keyboard_and_pictures(anywhere, page):
     page.set_viewport_size({"width": 900, "height": 1000})
     wide = panel.bounding_box()
     assert all(i.bounding_box()["x"] + i.bounding_box()["width"] <= wide["x"] + wide["width"] for i in images.all())
+
+
+def test_on_colabs_versions_the_map_is_drawn_before_the_panel_and_all_else_is_the_same(classic, page):  # noqa: F811
+    colab = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('google.colab')\n"
+    page.goto(classic.address(notebook(classic, [colab + CGAN[0]])))
+    wait_until(lambda: any(s["kernel"]["execution_state"] == "idle" and s["kernel"]["connections"] > 0
+                           for s in classic.ask("sessions")), 120, "the kernel is idle")
+    page.locator("#celllink").click()
+    page.locator("#run_all_cells").click()
+    panel = page.locator(".output_area .widget-vbox").first
+    panel.wait_for(timeout=120_000)
+    assert ask_kernel(classic, "(explorer._mapper, explorer.message.value)") == "(None, '')"
+    assert "t-SNE of 300 points takes about" in page.locator(".output_area pre").first.text_content()
+    layer, image = panel.locator("[role=img][aria-label^='Latent map']"), panel.locator("img[src^=blob]").first
+    layer.scroll_into_view_if_needed()
+    assert layer.bounding_box() == image.bounding_box(), "the layer lies over the map"
+    layer.click(position={"x": 300, "y": 200})
+    wait_until(lambda: "no latent; search one" in (panel.text_content() or "")
+               or ask_kernel(classic, "explorer.turn.value") == "'B'", 30, "a click is heard")
+    walk = ask_kernel(classic, "explorer.walk.value")
+    panel.locator(".ui-slider-handle").first.press("ArrowRight")
+    wait_until(lambda: ask_kernel(classic, "explorer.walk.value") != walk, 30, "a step from A to B")
+
+    ask_kernel(classic, "(globals().update(heard=[]), setattr(explorer.map, 'on_event', heard.append))")
+    box = layer.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    for i in range(1, 100):
+        page.mouse.move(box["x"] + 5 + 3.5 * i, box["y"] + 5 + 3 * (i % 50))
+    page.mouse.up()
+    wait_until(lambda: ask_kernel(classic, "[e.kind for e in heard][-1:]") == "['up']", 30, "a stroke ends")
+    assert ask_kernel(classic, "(len(heard[-1].stroke), [e.kind for e in heard].count('down'))") == "(100, 1)"

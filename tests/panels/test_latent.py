@@ -135,7 +135,8 @@ def test_what_does_not_fit_is_refused_with_what_would(digits, quick):
 
 def test_looking_around_draws_no_random_number_of_others(digits):
     states = torch.random.get_rng_state(), np.random.get_state()[1].copy()
-    explorer(digits, "gan", live=False)
+    e = explorer(digits, "gan", n=100, live=False)
+    assert np.allclose(e.places, explorer(digits, n=100, model=e.model).places), "the same map again"
     assert torch.equal(states[0], torch.random.get_rng_state()) and (states[1] == np.random.get_state()[1]).all()
 
 
