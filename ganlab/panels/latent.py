@@ -92,7 +92,7 @@ def explore(model: Model, data: Dataset, judge: Judge | None = None, n: int | No
 class Explorer:
     """What `explore` shows. `view` is its widget; `close` takes it away.
 
-    Every change comes in through `_do`, one at a time: events of the pointer and of controls, in whichever thread, and
+    Every change comes in through `_heard`, one at a time: events of the pointer and of controls, in whichever thread, and
     the map when it is ready.
 
     Attributes:

@@ -79,15 +79,17 @@ def test_a_drag_goes_on_outside_and_other_buttons_and_fingers_are_not_heard(bare
     page.mouse.down(button="right")
     page.mouse.up(button="right")
     page.mouse.down()
+    page.mouse.move(101, 101)
     page.mouse.move(600, 500)
     page.mouse.up()
     page.mouse.move(610, 500)
     page.evaluate("""document.querySelector('[role=img]').dispatchEvent(
-        new PointerEvent('pointerdown', {clientX: 50, clientY: 50, isPrimary: false, pointerId: 2}))""")
+        new PointerEvent('pointermove', {clientX: 50, clientY: 50, isPrimary: false, pointerId: 2}))""")
     for _, message in told(page):
         pad._told.value = message
     assert [e.kind for e in events] == ["move", "down", "drag", "up", "leave"]
     assert events[3][:3] == ("up", 1, 1), "held at the edge"
+    assert len(events[3].stroke) == 2, "a pixel farther is no other point"
 
 
 def test_a_stroke_that_no_message_can_hold_is_thinned_and_not_cut(bare):
