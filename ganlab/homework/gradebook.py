@@ -74,11 +74,10 @@ def fill(course: Path, assignment: Assignment, results: Mapping[str, Mapping[str
             file = folder / f"{assignment.name}.ipynb"
             known = {"first_name": names[student][0], "last_name": names[student][1]} \
                 if names and student in names else {}
-            there = _entered(gradebook, assignment.name, student)
-            if there and not known and _fingerprint(file) == result["fingerprint"]:
+            gradebook.update_or_create_student(student, **known)
+            if _entered(gradebook, assignment.name, student) and _fingerprint(file) == result["fingerprint"]:
                 continue
             before = _sources(file)
-            gradebook.update_or_create_student(student, **known)
             stamp = course / "submitted" / student / assignment.name / "timestamp.txt"
             time = _timestamp(stamp)
             gradebook.update_or_create_submission(assignment.name, student, **({"timestamp": time} if time else {}))

@@ -304,7 +304,7 @@ class Job:
         self._in.put(json.dumps(request | {"number": self._number}).encode() + b"\n")
         if data:
             self._in.put(data)
-        begun, computed = time.monotonic(), _computed(self.process.pid)
+        begun, computed, gone = time.monotonic(), _computed(self.process.pid), False
         while not self.over:
             try:
                 line = self._out.get(timeout=0.05)
@@ -317,9 +317,13 @@ class Job:
                     self._end(f"took longer than {seconds:g} s")
                 elif now > until:
                     self._end("used up the time for the whole notebook")
+                elif gone and self._out.empty():
+                    self._end()
+                else:
+                    gone = self._gone()
                 continue
             if line is None:
-                self._end(self._why())
+                self._end()
                 break
             try:
                 reply = json.loads(line)
@@ -344,16 +348,31 @@ class Job:
         said = (self.process.stderr.read(2000) or b"").decode(errors="replace").strip()
         return "ended its process" if not said or self._number > 1 else said.splitlines()[-1]
 
-    def _end(self, why: str) -> None:
-        self.over = self.over or why
+    def _gone(self) -> bool:
+        """Whether the first process has ended. It stays a zombie, so that its number is nobody else's."""
+        if not hasattr(os, "waitid"):
+            return self.process.poll() is not None
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _end(self, why: str = "") -> None:
         self.kill()
+        self.over = self.over or why or self._why()
 
     def kill(self) -> None:
         """End the process and all that it has started."""
         if self.stop:
             subprocess.run(self.stop, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        for pid in (_descendants(self.process.pid) if self.folder else [self.process.pid]):
-            with contextlib.suppress(ProcessLookupError):
+        if self.process.returncode is not None:
+            return
+        if not hasattr(os, "killpg"):
+            self.process.kill()
+            return
+        # Not bubblewrap's first process alone: while it starts, its second one does not yet end with it.
+        pids = _descendants(self.process.pid)
+        with contextlib.suppress(OSError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in pids:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
     def close(self) -> None:
@@ -361,12 +380,13 @@ class Job:
         self.over = self.over or "was closed"
         self.kill()
         self._in.put(None)
-        while self._threads[1].is_alive():
+        until = time.monotonic() + 10
+        while self._threads[1].is_alive() and time.monotonic() < until:
             with contextlib.suppress(queue.Empty):
                 self._out.get(timeout=0.02)
         self.process.wait()
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
                 with contextlib.suppress(OSError):

@@ -29,7 +29,7 @@ def test_the_same_as_an_ordinary_user(isolation):
             mounts += ["--ro-bind", str(place), str(place)]
     base = Path(tempfile.mkdtemp(dir="/tmp"))
     os.chown(base, USER, USER)
-    run = ["bwrap", *mounts, "--unshare-pid", "--die-with-parent", "--chdir", str(ROOT), "--setenv", "HOME", str(base),
+    run = ["bwrap", *mounts, "--die-with-parent", "--chdir", str(ROOT), "--setenv", "HOME", str(base),
            "setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all",
            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--basetemp={base}/tests",
            "tests/homework/test_hostile.py", "tests/homework/test_sandbox.py"]
@@ -38,4 +38,4 @@ def test_the_same_as_an_ordinary_user(isolation):
     finally:
         shutil.rmtree(base, ignore_errors=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert " skipped" not in done.stdout.splitlines()[-1]
+    assert "no isolation" not in done.stdout and int(done.stdout.splitlines()[-1].split(" passed")[0].split()[-1]) > 140

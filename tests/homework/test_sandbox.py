@@ -214,6 +214,27 @@ def test_an_isolation_that_fails_is_not_taken(monkeypatch, tmp_path):
         sandbox._flags.cache_clear()
 
 
+def test_a_start_that_breaks_off_is_noticed_and_leaves_nothing(monkeypatch, tmp_path):
+    """bubblewrap's second process can outlive a first one that fails, with our pipes in its hands."""
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\n[ \"$1\" = --help ] && { echo --size --perms; exit; }\n"
+                    f"/bin/sleep 1000 & echo $! > {tmp_path}/pid\necho 'bwrap: no room' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sandbox.Group, "parent", classmethod(lambda cls: None))
+    sandbox._flags.cache_clear()
+    begun = time.monotonic()
+    try:
+        assert sandbox.Bubblewrap().try_out() == "bubblewrap: bwrap: no room"
+    finally:
+        sandbox._flags.cache_clear()
+    assert time.monotonic() - begun < 30
+    until = time.monotonic() + 60
+    while "sleep" in _command((tmp_path / "pid").read_text().strip()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("isolation,trust", [("none", False), ("auto", True), ("bubblewrap", True)])
 def test_none_takes_both_words(isolation, trust):
     with pytest.raises(GanlabError, match="it takes both"):
