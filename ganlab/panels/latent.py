@@ -92,8 +92,7 @@ def explore(model: Model, data: Dataset, judge: Judge | None = None, n: int | No
 class Explorer:
     """What `explore` shows. `view` is its widget; `close` takes it away.
 
-    Every change comes in through `_heard`, one at a time: events of the pointer and of controls, in whichever thread, and
-    the map when it is ready.
+    Events of the pointer and of controls come in through `_heard`, one at a time, in whichever thread.
 
     Attributes:
         z: the latent that is shown (of length `latent`).
@@ -336,7 +335,7 @@ class Explorer:
     def _legend(self) -> str:
         real = "&#9679; real image &emsp; " if self.real else ""
         known = bool((self.labels[self.real:] >= 0).any())
-        return f"{real}&#10005; generated image{'' if known or not self.real else ' (white: unread)'}"
+        return f"{real}&#10005; generated image{'' if known or not self.real else ' (blue: unread)'}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         bundle: dict[str, Any] = {"text/plain": f"Latent explorer: {self.model.name} on {self.data.name}",
@@ -547,7 +546,7 @@ class Explorer:
 
     def _lay(self) -> None:
         """The map without pins."""
-        colours = [plots.DIGIT_COLOURS[label % len(plots.DIGIT_COLOURS)] if label >= 0 else "#ffffff"
+        colours = [plots.DIGIT_COLOURS[label % len(plots.DIGIT_COLOURS)] if label >= 0 else draw.COLOURS[0]
                    for label in self.labels.tolist()]
         first = slice(self.real or None)  # real images, if there are, say where a class is
         labels, places = self.labels[first].numpy(), self.places[first]
