@@ -1,6 +1,7 @@
 """The training panel in real front ends: what a hand does reaches the running training, and whatever happens to the
 page or the kernel, nothing hangs and no run is lost."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -128,7 +129,7 @@ def test_fifty_moves_a_second(lab, page):
     hand.type("kl", 0.1)
     hand.uses("kl", 0.1)
     wait_until(lambda: stands_at(hand.slider("kl")) == pytest.approx(-1), 30, "the slider follows the box")
-    # 35 steps up and 15 down, in a second.
+    # 35 steps up and 15 down, in a second. While the kernel is busy, a front end keeps only the last of them.
     hand.slider("kl").evaluate("""async handle => {
         for (let i = 0; i < 50; i++) {
             const key = i % 10 < 7 ? 'ArrowRight' : 'ArrowLeft';
@@ -139,7 +140,8 @@ def test_fifty_moves_a_second(lab, page):
     hand.uses("kl", 1.0)
     hand.shows("kl", "1")
     moves = hand.kernel("[i[3] for i in t.interventions]")
-    assert len(moves) > 10 and max(moves) > 1 and min(moves) == 0.1, moves
+    places = itertools.accumulate([1 if i % 10 < 7 else -1 for i in range(50)], initial=-20)
+    assert len(moves) > 2 and set(moves) <= {float(f"{10 ** (place / 20):.3g}") for place in places}, moves
     hand.goes_on()
     hand.press("Stop")
     hand.until("t.state == 'idle'")
