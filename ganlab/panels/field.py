@@ -151,7 +151,7 @@ def _scale(objective: Objective, surface: Tensor, real: Tensor, generated: Tenso
     level = objective.optimum
     if level is None:
         level = sum(ends) / 2 if all(map(math.isfinite, ends)) else float(real.mean() + generated.mean()) / 2
-    typical = max(float((surface - level).abs().nan_to_num(0).median()), 1e-12)
+    typical = max(float((surface - level).abs().median()), 1e-12)
     low, high = [(level + end) / 2 if math.isfinite(end) else level + side * typical
                  for side, end in zip((-1, 1), ends, strict=True)]
     return Scale(level, low, high, (math.isfinite(ends[0]), math.isfinite(ends[1])))

@@ -20,7 +20,6 @@ from PIL import Image
 
 from ganlab import metrics, models, objectives
 from ganlab.data import toys
-from ganlab.data.images import Images
 from ganlab.errors import DataError, GanlabError
 from ganlab.models.gan import GAN
 from ganlab.objectives import OBJECTIVES, Objective
@@ -104,8 +103,9 @@ def read_strokes(text: str) -> list[list[tuple[float, float]]]:
     try:
         strokes = [[(float(x), float(y)) for x, y in (point.split(",") for point in stroke.split())]
                    for stroke in text.split(";") if stroke.strip()]
-        assert all(abs(value) <= field.HALF for stroke in strokes for point in stroke for value in point)
-    except (ValueError, AssertionError):
+        if not all(abs(value) <= field.HALF for stroke in strokes for point in stroke for value in point):
+            raise ValueError
+    except ValueError:
         raise DataError(f"cannot read the strokes {text!r}; write points from {-field.HALF:g} to {field.HALF:g} as "
                         "'x,y x,y', and a semicolon between two strokes: '-1,0 1,0; 0,2'") from None
     return strokes
@@ -120,11 +120,9 @@ class Playground:
         training: the one that is shown; another distribution, another model and Reset begin a new one.
         rows: the controls by name: terms, "learning_rate/<player>", "objective" and "schedule".
         strokes: what is drawn by hand.
-        data: what is trained on.
     """
 
     training: Training
-    data: Images
 
     def __init__(self, distribution: str = "ring", objective: str | None = None, model: str = "gan",
                  schedule: str | None = None, steps: int | None = None, seed: int = 0, live: bool = True,
@@ -210,7 +208,8 @@ class Playground:
         self._rules, self._numbers = widgets.VBox(), widgets.VBox()
         told = names([(self.curves, "curves of the terms over the steps"), (self.distribution, "distribution"),
                       (self.kind, "model"), (self.seed, "seed"), (self.pace, "pace"), (self.text, "strokes"),
-                      (self.at, "D at x, y"), (self.longer, "length of the arrows, as a power of ten")])
+                      (self.at, "D at x, y"), (self.longer, "length of the arrows, as a power of ten"),
+                      *((box, field.LAYERS[name]) for name, box in self.layers.items())])
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
 
         def line(*parts: widgets.Widget) -> widgets.HBox:
@@ -248,7 +247,7 @@ class Playground:
             _close(row.view)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle: dict[str, Any] = {"text/plain": f"Playground: {self.training.model.name} on {self.data.name}",
+        bundle: dict[str, Any] = {"text/plain": f"Playground: {self.training.model.name} on {self.training.data.name}",
                                   "image/png": base64.b64encode(draw.encode(self.picture())).decode()}
         if self.live:
             bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
@@ -272,7 +271,7 @@ class Playground:
         training = Training(model, data, self.seed.value, batch_size=BATCH, learning_rate=rates,
                             schedule=schedule, device="cpu")
         assert isinstance(model, GAN)
-        self.training, self.data, self._gan, self._real = training, data, model, data.images[:field.SAMPLES]
+        self.training, self._gan, self._real = training, model, data.images[:field.SAMPLES]
         self._groups = [*model.players, draw.WATCHED]
         self._modes = self._where(name)
         if afresh:
@@ -584,7 +583,7 @@ class Playground:
                  "arrows: where D pushes; ground: blue where D sees data, orange where it sees fakes;",
                  f"line: D(x) = {scale.level:.3g}; half of the colour: D(x) = {scale.low:.3g} and {scale.high:.3g}",
                  *self._covered()]
-        title = f"{training.model.name} on {self.data.name}, {training.rules['objective']}, step {training.step:,}"
+        title = f"{training.model.name} on {training.data.name}, {training.rules['objective']}, step {training.step:,}"
         plane = f"the plane from {-field.HALF:g} to {field.HALF:g}", self._plane(), PLANE
         return draw.join([plane], self._curves(), title, below).quantize(128)
 

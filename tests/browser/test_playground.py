@@ -1,8 +1,8 @@
-"""The playground in a real JupyterLab: buttons, mouse and keyboard reach its training, its pictures reach the page."""
+"""The playground in a real browser: buttons, mouse and keyboard reach its training, its pictures reach the page."""
 
 import pytest
 
-from tests.browser.conftest import ask_kernel, opened, photograph, wait_until
+from tests.browser.conftest import Hand, menu, opened, photograph, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -24,79 +24,92 @@ COUNT = """image => new Promise(done => {
 })"""
 
 
-def test_buttons_mouse_and_keyboard(lab, page):
-    panel = opened(lab, page, CELLS)
-    page.keyboard.press("Control+b")  # no list of files beside it
-    picture, images = panel.locator("img").first, panel.locator("img")
-    wait_until(lambda: images.count() >= 2 and picture.get_attribute("src"), 30, "pictures")
+class Player(Hand):
+    """A person at the playground, of whose plane and curves it knows where they are on the page."""
 
-    def press(name: str) -> None:
-        panel.get_by_role("button", name=name).press("Enter")
+    def __init__(self, lab, page) -> None:
+        super().__init__(lab, opened(lab, page, CELLS), "play.training")
+        if lab.front == "lab/tree":
+            page.keyboard.press("Control+b")  # no list of files beside it
+        self.plane, self.curves = (self.panel.locator("img[src^=blob]").nth(i) for i in range(2))
+        self.curves.wait_for()
 
-    before = picture.get_attribute("src")
-    press("Step D")
-    wait_until(lambda: ask_kernel(lab, "play.training.step") == "1", 30, "a step")
-    assert ask_kernel(lab, "changed()") == "['discriminator']"
-    wait_until(lambda: picture.get_attribute("src") != before, 30, "a new picture")
-    press("Step G")
-    wait_until(lambda: ask_kernel(lab, "changed()") == "['discriminator', 'generator']", 30, "the generator's step")
+    def choose(self, name: str, value: str) -> None:
+        self.panel.get_by_role("combobox", name=name).select_option(value)
 
-    picture.scroll_into_view_if_needed()
-    box = picture.bounding_box()
+    def pause(self) -> None:
+        self.button("Pause").press("Enter")
+        self.until("not play.running", 60)
+        self.sees("paused")
 
-    def at(x: float, y: float) -> tuple[float, float]:
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the plane is on the page."""
+        box = self.plane.bounding_box()
         return box["x"] + (x / 3.4 + 1) / 2 * box["width"], box["y"] + (1 - y / 3.4) / 2 * box["height"]
 
-    page.mouse.move(*at(0, 0))
-    page.mouse.move(*at(1.7, -0.85))
-    wait_until(lambda: "(1.7" in panel.text_content() and "D(x) =" in panel.text_content(), 30, "D under the pointer")
 
-    panel.get_by_role("slider", name="pace").press("Home")
-    wait_until(lambda: ask_kernel(lab, "play.pace.value") == "2.0", 30, "the slowest pace")
-    press("Run")
-    wait_until(lambda: int(ask_kernel(lab, "play.training.step")) >= 4, 60, "two steps, a second")
-    panel.get_by_role("slider", name="pace").press("End")
-    wait_until(lambda: int(ask_kernel(lab, "play.training.step")) >= 100, 120, "many steps")
-    wait_until(lambda: "frames/s" in panel.text_content(), 30, "how fast it is")
-    shown = picture.evaluate(COUNT)
-    print(f"\n{shown / 5:.1f} pictures a second on the page; {panel.text_content()[:90]}")
-    assert shown > 5
-    panel.get_by_role("combobox", name="objective").select_option("hinge")
-    wait_until(lambda: "'hinge'" in ask_kernel(lab, "play.training.interventions"), 60, "the running game is changed")
-    press("Pause")
-    wait_until(lambda: "paused" in panel.text_content() and ask_kernel(lab, "play.running") == "False", 30, "a pause")
-    step = ask_kernel(lab, "play.training.step")
-    photograph(page, "playground")
+def test_either_player_is_moved_and_a_run_is_steered(anywhere, page):
+    hand = Player(anywhere, page)
+    before = hand.plane.get_attribute("src")
+    hand.button("Step D").press("Enter")
+    hand.until("t.step == 1 and changed() == ['discriminator']")
+    wait_until(lambda: hand.plane.get_attribute("src") != before, 30, "a new picture")
+    hand.button("Step G").press("Enter")
+    hand.until("t.step == 2 and changed() == ['discriminator', 'generator']")
+
+    pace = hand.panel.get_by_role("slider", name="pace")
+    pace.press("Home")
+    hand.until("play.pace.value == 2")
+    hand.button("Run").press("Enter")
+    hand.until("t.step >= 4", 60)
+    pace.press("ArrowRight")
+    hand.until("play.pace.value == 5")
+    pace.press("End")
+    hand.until("t.step > 60", 120)
+    hand.sees("frames/s")
+    shown = hand.plane.evaluate(COUNT) / 5
+    print(f"\n{shown:.1f} pictures a second on the page; {hand.kernel('play.status.value')}")
+    assert shown > 4, "ten and more where nobody else is at work"
+    hand.choose("objective", "hinge")
+    hand.until("[i[1:] for i in t.interventions][-1:] == [('rules', 'objective', 'hinge')]", 60)
+    hand.pause()
+    step = hand.kernel("t.step")
+    photograph(page, f"playground-{anywhere.front.split('/')[0]}")
     page.set_viewport_size({"width": 900, "height": 1200})
-    plane, curves = picture.bounding_box(), images.nth(1).bounding_box()
+    plane, curves = hand.plane.bounding_box(), hand.curves.bounding_box()
     assert curves["x"] > plane["x"] + plane["width"] and curves["x"] + curves["width"] <= 900, "side by side"
-    assert panel.evaluate("e => e.scrollWidth <= e.clientWidth"), "nothing is cut off"
-    page.set_viewport_size({"width": 1280, "height": 1000})
-    assert ask_kernel(lab, "play.training.step") == step, "paused means no step"
+    assert hand.panel.evaluate("e => e.scrollWidth <= e.clientWidth"), "nothing is cut off"
+    assert hand.kernel("t.step") == step, "paused means no step"
 
-    panel.get_by_role("combobox", name="distribution").select_option("drawn by hand")
-    wait_until(lambda: "Draw with the mouse" in panel.text_content(), 30, "what to do")
-    picture.scroll_into_view_if_needed()
-    box = picture.bounding_box()
-    page.mouse.move(*at(-2, 1))
+
+def test_the_mouse_asks_and_draws_and_the_cell_begins_again(lab, page):
+    hand = Player(lab, page)
+    hand.plane.scroll_into_view_if_needed()
+    page.mouse.move(*hand.at(0, 0))
+    page.mouse.move(*hand.at(1.7, -0.85))
+    hand.sees("(1.7")
+    hand.sees("D(x) =")
+    hand.choose("distribution", "drawn by hand")
+    hand.sees("Draw with the mouse")
+    hand.plane.scroll_into_view_if_needed()
+    page.mouse.move(*hand.at(-2, 1))
     page.mouse.down()
     for x in range(-19, 21):
-        page.mouse.move(*at(x / 10, 1 - (x + 20) / 20))
+        page.mouse.move(*hand.at(x / 10, -x / 20))
     page.mouse.up()
-    wait_until(lambda: ask_kernel(lab, "play.training.data.name") == "'drawn by hand'", 30, "a new training")
+    hand.until("t.data.name == 'drawn by hand'")
     # The line from (-2, 1) to (2, -1): x + 2 y = 0.
-    assert float(ask_kernel(lab, "float((play.data.images @ play.data.images.new_tensor([1, 2])).abs().max())")) < 1
-    assert float(ask_kernel(lab, "float(play.data.images[:, 0].abs().max())")) > 1.8
-    assert panel.get_by_label("strokes").input_value().startswith("-2,1 ")
-    press("Run")
-    wait_until(lambda: int(ask_kernel(lab, "play.training.step")) >= 300, 120, "a run on what was drawn")
-    press("Pause")
-    wait_until(lambda: ask_kernel(lab, "play.running") == "False", 30, "a pause")
+    off, left, right = hand.kernel("[float(v) for v in ((t.data.images @ t.data.images.new_tensor([1, 2])).abs().max(),"
+                                   " t.data.images[:, 0].min(), t.data.images[:, 0].max())]")
+    assert off < 1 and -2.5 < left < -1.8 < 1.8 < right < 2.5
+    assert hand.panel.get_by_label("strokes").input_value().startswith("-2,1 ")
+    hand.button("Run").press("Enter")
+    hand.until("t.step >= 200", 120)
+    hand.pause()
     photograph(page, "playground-by-hand")
-    press("Run")
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-    wait_until(lambda: "the run that this cell showed before was stopped" in panel.text_content(), 60,
-               "the cell's new playground has taken the place of the old one")
-    assert ask_kernel(lab, "(play.training.step, play.running)") == "(0, False)"
-    assert ask_kernel(lab, "[t.name for t in __import__('threading').enumerate() if 'playground' in t.name]") == "[]"
+    hand.button("Run").press("Enter")
+    hand.until("play.running")
+    menu(page, "Run", "Run All Cells")
+    hand.sees("the run that this cell showed before was stopped", 60)
+    assert hand.kernel("(t.step, play.running)") == (0, False)
+    assert hand.kernel("[i.name for i in __import__('threading').enumerate() if 'playground' in i.name]") == []

@@ -1,6 +1,7 @@
 """The playground without a browser: its widgets are moved as a front end moves them, by setting their values."""
 
 import base64
+import html
 import io
 import json
 import math
@@ -136,10 +137,13 @@ def test_colours_are_scaled_round_the_level(objective, level, bounded):
     assert scale.level == pytest.approx((2.5 + -0.5) / 2 if level is None else level), "a critic's: between both sides"
     colours = scale(np.array([-1e30, scale.low, scale.level, scale.high, 1e30]))
     assert np.allclose(colours, [-1, -0.5, 0, 0.5, 1])
+    far = scale(scale.level + 4 * np.array([scale.low - scale.level, scale.high - scale.level]))
+    assert np.allclose(np.abs(far), [1 if bound else 0.8 for bound in bounded]), "without a bound there is always more"
     steps = scale(np.linspace(-9, 9, 1000))
     assert (np.diff(steps) >= 0).all() and ((steps > 0) == (np.linspace(-9, 9, 1000) > scale.level)).all()
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_surface_of_nothing_but_nan_can_be_drawn():
     gan = linear((math.nan, 0.0))
     for objective in OBJECTIVES.values():
@@ -169,9 +173,9 @@ def test_every_layer_can_be_taken_away():
     assert set(inks) == set(field.LAYERS)
 
 
+@pytest.mark.filterwarnings("error")
 def test_points_are_drawn_where_they_are_and_not_outside():
-    points = np.array([[1.0, 2.0], [99.0, 0.0], [math.nan, 0.0], [0.0, -1e9]])
-    pixels = np.zeros((400, 400), np.uint8)
+    points = np.array([[1.0, 2.0], [99.0, 0.0], [-99.0, 0.0], [math.nan, 0.0], [0.0, -1e9]])
     view = field.View(np.zeros((2, 2)), field.Scale(0.5, 0, 1, (True, True)), np.zeros((0, 2, 2)), points,
                       np.zeros((0, 2)))
     pixels = np.asarray(field.picture(view, points[:0], 200, ["generated"]))
@@ -555,5 +559,6 @@ def test_all_is_named_and_fits_the_page():
     picture = opened(made.curves)
     assert picture.size == (module.CURVES[0] * draw.SHARP, int(made.curves.height) * draw.SHARP)
     script = made.view.children[-1].value
-    for name in ("distribution", "model", "seed", "pace", "strokes", "D at x, y", "length of the arrows"):
-        assert f"&quot;{name}" in script
+    for name in ("distribution", "model", "seed", "pace", "strokes", "D at x, y", "length of the arrows",
+                 *field.LAYERS.values()):
+        assert f"&quot;{html.escape(name)}" in script, name
