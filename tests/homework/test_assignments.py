@@ -73,7 +73,7 @@ def lesson(name: str) -> dict[str, Any]:
     """The names after the parameters and the cell that begins, in profile ci."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in assignment(name).source.cells[:3]:
-        if cell.cell_type == "code":
+        if cell.cell_type == "code" and KEEP not in cell.metadata.get("tags", ()):
             exec(TransformerManager().transform_cell(cell.source.replace('profile = ""', 'profile = "ci"')), names)
     return names
 
@@ -214,7 +214,7 @@ def test_a_typical_mistake(wrong, monkeypatch):
         assert re.search(wrong.said.replace("(", r"\(").replace(")", r"\)").replace("+", r"\+"), first), \
             f"said {first!r}"
     lost = {check.name: solved.share(check, 0) for check in solved.assignment.judge.checks
-            if check.name in wrong.loses and (check.name not in SLOW or SEEDS >= 20)}
+            if check.name in wrong.loses and (check.name not in SLOW or len(wrong.loses) == 1 or SEEDS >= 20)}
     assert all(share < 1 for share in lost.values()), lost
     assert solved.said or lost, "nobody notices"
 

@@ -252,6 +252,63 @@ def generator_loss(D, fake, y):
 '''}),
 ]
 
+RIGHT += [
+    Right("dcgan", "by broadcasting", {"measures": '''
+def distances(a, b):
+    return (a[:, None] - b[None]).square().mean((2, 3, 4)).sqrt()
+
+
+def variety(images):
+    apart = distances(images, images)
+    return float(apart[~torch.eye(len(images), dtype=bool)].mean())
+
+
+def copied(samples, train, held_out):
+    limit = distances(held_out, train).amin(1).quantile(0.05)
+    return float((distances(samples, train).amin(1) < limit).double().mean())
+'''}),
+    Right("dcgan", "by the matrix product, and pairs once", {"measures": '''
+import math
+
+
+def distances(a, b):
+    return torch.cdist(a.flatten(1), b.flatten(1)) / math.sqrt(a[0].numel())
+
+
+def variety(images):
+    return (torch.pdist(images.flatten(1)).mean() / math.sqrt(images[0].numel())).item()
+
+
+def copied(samples, train, held_out):
+    near = [min(distances(image[None], train)[0].tolist()) for image in samples]
+    usual = torch.tensor([min(distances(image[None], train)[0].tolist()) for image in held_out])
+    return sum(d < torch.quantile(usual, 0.05).item() for d in near) / len(near)
+'''}),
+    Right("weights", "by PyTorch's losses", {"terms": '''
+def adversarial(logits):
+    total = 0
+    for v in logits:
+        total = total + F.mse_loss(v, torch.ones_like(v))
+    return total
+
+
+def cycle(a, a_back, b, b_back):
+    return F.l1_loss(a_back, a) + F.l1_loss(b_back, b)
+
+
+identity = cycle
+
+
+def cam(translated, same):
+    bce = F.binary_cross_entropy_with_logits
+    return bce(translated, torch.ones_like(translated)) + bce(same, torch.zeros_like(same))
+
+
+def objective(terms, weights):
+    return torch.stack([weights[name] * terms[name] for name in weights if name in terms]).sum()
+'''}),
+]
+
 PLANES = "planes = y[:, :, None, None].expand(-1, -1, *x.shape[2:])"
 DRAW = "return self.net(torch.cat([z, y], 1)[:, :, None, None])"
 JUDGE = "return self.net(torch.cat([x, planes], 1))"
@@ -313,7 +370,7 @@ WRONG = [
         ("label in the generator alone", {JUDGE: JUDGE.replace("[x, planes]", "[x, 0 * planes]")},
          "does not listen to y", ("label_counts", "obeys")),
         ("sigmoid", {"nn.Flatten(0)": "nn.Flatten(0), nn.Sigmoid()"}, "without a sigmoid", ("logits",)),
-        ("planes mixed up", {PLANES: "planes = y.repeat(784, 1).reshape(len(x), -1, 28, 28)"}, "does not listen to y",
+        ("planes mixed up", {PLANES: "planes = y.repeat(784, 1).reshape(len(x), -1, 28, 28)"}, "meet its own label",
          ("logit_alone",)),
         ("patches", {"nn.Conv2d(4 * width, 1, 4), nn.Flatten(0)": "nn.Conv2d(4 * width, 1, 1)"}, "no patches",
          ("logits",)),
@@ -333,4 +390,37 @@ WRONG = [
          "at most 600 steps", ()),
         ("no training to speak of",
          'settings = {"steps": 5, "batch_size": 32, "learning_rate": 1e-3, "width": 16}', "", ("obeys",))),
+    *wrong("dcgan", "measures",
+        ("the length of the difference", {" / a.shape[1] ** 0.5": ""}, "the root of the mean", ("distances",)),
+        ("squares", {'compute_mode="donot_use_mm_for_euclid_dist") / a.shape[1] ** 0.5': ").square() / a.shape[1]"},
+         "their distance is 2", ("distances",)),
+        ("absolute differences", {'compute_mode="donot_use_mm_for_euclid_dist") / a.shape[1] ** 0.5':
+                                  "p=1) / a.shape[1]"}, "one of 48 values", ("distances",)),
+        ("an image with itself", {"n * (n - 1)": "n * n"}, "are no pair", ("variety",)),
+        ("pairs counted half", {"(n * (n - 1))": "(n * (n - 1) / 2)"}, "are no pair", ("variety",)),
+        ("a tensor", {"(n * (n - 1))).item()": "(n * (n - 1)))"}, "a Python number", ()),
+        ("the nearest sample of each image",
+         {"distances(samples, train).min(1)": "distances(samples, train).min(0)"}, "", ("copied",)),
+        ("a count", {".float().mean().item()": ".float().sum().item()"}, "of the held-out images themselves",
+         ("copied",)),
+        ("farther", {".values < limit": ".values > limit"}, "should all be copied", ("copied",)),
+        ("a limit of its own", {"torch.quantile(distances(held_out, train).min(1).values, 0.05)": "0.1"}, "",
+         ("copied",)),
+        ("the other end", {"values, 0.05": "values, 0.95"}, "of the held-out images themselves|are not copied",
+         ("copied",))),
+    *wrong("weights", "terms",
+        ("target 0", {"(v - 1).square()": "v.square()"}, "1 is the target", ("adversarial",)),
+        ("one mean for all", {"sum((v - 1).square().mean() for v in logits)":
+                              "(torch.cat([v.flatten() for v in logits]) - 1).square().mean()"}, "its own mean",
+         ("adversarial",)),
+        ("squares", {"(a - a_back).abs().mean()": "(a - a_back).square().mean()"}, "absolute and not squared",
+         ("cycle_and_identity",)),
+        ("one side", {" + F.l1_loss(b_same, b)": ""}, "a sum of two means", ("cycle_and_identity",)),
+        ("a half", {"return F.softplus(-translated).mean() +": "return F.softplus(-translated).mean() / 2 +"},
+         "log 2 + log 2", ("cam",)),
+        ("exchanged", {"F.softplus(-translated).mean() + F.softplus(same)":
+                       "F.softplus(translated).mean() + F.softplus(-same)"}, "the attention is right", ("cam",)),
+        ("least squares", {"F.softplus(-translated).mean() + F.softplus(same)":
+                           "(translated - 1).square().mean() + same.square()"}, "log 2 + log 2", ("cam",)),
+        ("no weights", {"weights[name] * term": "term"}, "10 x 0.5", ("objective",))),
 ]
