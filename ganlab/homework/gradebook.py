@@ -11,7 +11,7 @@ from typing import Any
 
 from ganlab.errors import GanlabError
 from ganlab.homework.assignment import INSTALL, Assignment, flag
-from ganlab.homework.grading import write_atomically
+from ganlab.homework.grading import result_file, write_atomically
 
 NO_RESPONSE = "No response."
 
@@ -63,7 +63,7 @@ def fill(course: Path, assignment: Assignment, results: Mapping[str, Mapping[str
     hand, it is marked for another look, as nbgrader does. Nothing else of the gradebook is touched.
 
     Args:
-        results: as `grading.grade` returns them, by student.
+        results: as `grading.grade` returns them, by student; the notebooks come from the result files.
         names: first and last names, by student, where they are known.
     """
     register(course, assignment)
@@ -81,7 +81,7 @@ def fill(course: Path, assignment: Assignment, results: Mapping[str, Mapping[str
             stamp = course / "submitted" / student / assignment.name / "timestamp.txt"
             time = _timestamp(stamp)
             gradebook.update_or_create_submission(assignment.name, student, **({"timestamp": time} if time else {}))
-            notebook = copy.deepcopy(result["notebook"])
+            notebook = _read(result_file(course, assignment.name, student))["notebook"]
             notebook["metadata"]["ganlab"] = {"fingerprint": result["fingerprint"]}
             _enter(gradebook, assignment, student, result, before, _sources_of(notebook))
             write_atomically(file, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n")

@@ -346,8 +346,8 @@ def prove(assignment: Assignment, isolation: sandbox.Isolation, seeds: Iterable[
         if flag(cell, "solution"):
             cell.source = source.source
     content = nbformat.writes(solved).encode()
-    files = {path.name: path.read_bytes() for path in assignment.notebook.parent.iterdir()
-             if path.is_file() and path.suffix != ".ipynb"}
+    # What comes with the solution lies beside `source/`, whose files are given to students.
+    files = {path.name: path.read_bytes() for path in (assignment.notebook.parents[1] / "reference").glob("*")}
     with Examination(assignment, Submission("solution", content, files), isolation, 0) as examination:
         for seed in seeds:
             result = examination.result(seed)
@@ -357,7 +357,7 @@ def prove(assignment: Assignment, isolation: sandbox.Isolation, seeds: Iterable[
                 raise GanlabError(f"{assignment.name}: with seed {seed} the solution gets {result['score']:g} of "
                                   f"{result['max_score']:g} points and {result['bonus']:g} of {full:g} bonus ({why}); "
                                   f"notes: {'; '.join(examination.notes) or 'none'}")
-    empty = Submission("empty", nbformat.writes(assignment.release).encode(), files)
+    empty = Submission("empty", nbformat.writes(assignment.release).encode(), {})
     result = examine(assignment, empty, isolation)
     if result["score"] or result["bonus"]:
         raise GanlabError(f"{assignment.name}: the student version gets {result['score'] + result['bonus']:g} points "
@@ -405,7 +405,8 @@ class Outcome:
     """What a run of `grade` did.
 
     Attributes:
-        results: of all submissions of this run, by student, also those that were there already.
+        results: of all submissions of this run, by student, also those that were there already; their notebooks stay
+            in the files.
         skipped: how many of them were there already.
         failed: reasons, by student, of submissions that could not be graded through no fault of theirs.
     """
@@ -463,6 +464,7 @@ def grade(course: Path, name: str, isolation: sandbox.Isolation, *, jobs: int = 
                 return
             try:
                 result, kept = one(folder)
+                result.pop("notebook", None)
                 finished.put((folder.parent.name, result, "kept" if kept else ""))
             except Exception as error:  # of ours or of the machine's: the others go on, and this one is named
                 finished.put((folder.parent.name, None, f"{type(error).__name__}: {error}"))
@@ -519,15 +521,17 @@ def data_folders(names: Sequence[str]) -> list[Path]:
 
 def table(outcome: Outcome, questions: Sequence[str]) -> str:
     """A line a student: points of each question, sum, bonus, and the reason."""
-    width = max([len(student) for student in (*outcome.results, *outcome.failed)] + [7])
+    width = min(max([len(student) for student in (*outcome.results, *outcome.failed)] + [7]), 40)
     columns = [max(len(question), 5) for question in questions]
     lines = [f"{'student':{width}}  " + "  ".join(f"{q:>{w}}" for q, w in zip(questions, columns, strict=True))
              + "    sum  bonus  reason"]
     for student, result in outcome.results.items():
+        student = clean.line(student, width)
         points = [f"{result['questions'][q]['points']:>{w}g}" for q, w in zip(questions, columns, strict=True)]
         lines.append(f"{student:{width}}  {'  '.join(points)}  {result['score']:>5g}  {result['bonus']:>5g}  "
                      f"{clean.line(result['reason'], 90)}")
-    lines += [f"{student:{width}}  not graded: {clean.line(why)}" for student, why in sorted(outcome.failed.items())]
+    lines += [f"{clean.line(student, width):{width}}  not graded: {clean.line(why)}"
+              for student, why in sorted(outcome.failed.items())]
     return "\n".join(lines)
 
 

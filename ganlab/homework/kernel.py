@@ -31,11 +31,13 @@ def main() -> None:
         number = request.pop("number")
         try:
             reply = getattr(kernel, request.pop("do"))(requests, **request)
+            text = json.dumps(reply | {"number": number})
         except BaseException as error:
-            reply = {"error": type(error).__name__, "message": str(error)[:200]}
+            reply = {"error": type(error).__name__, "message": str(error)[:200], "number": number}
+            text = json.dumps(reply)
         if os.getpid() != job:  # a child of a cell's fork has come out of it too
             os._exit(0)
-        write(replies, json.dumps(reply | {"number": number}).encode() + b"\n")
+        write(replies, text.encode() + b"\n")
 
 
 def write(to: int, data: bytes) -> None:

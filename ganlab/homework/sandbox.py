@@ -31,6 +31,8 @@ from ganlab.homework import seccomp
 
 KERNEL = Path(__file__).with_name("kernel.py")
 MAX_REPLY = 32_000_000
+MAX_PARTS = 1_200_000  # lists and values in a reply
+MAX_USELESS = 20  # lines that answer nothing: students' code may know where answers go
 PATIENCE = 3  # seconds of waiting for each that may be computed
 GIB = 2**30
 _numbers = itertools.count()
@@ -269,7 +271,7 @@ class Job:
                                         pass_fds=descriptors, env=environment, cwd=folder or None,
                                         start_new_session=True)
         self._in: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._out: queue.Queue[bytes | None] = queue.Queue(4)  # bounded: nobody fills our memory by talking
+        self._out: queue.Queue[bytes | None] = queue.Queue(2)  # bounded: nobody fills our memory by talking
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._write, self._read)]
         for thread in self._threads:
             thread.start()
@@ -304,7 +306,7 @@ class Job:
         self._in.put(json.dumps(request | {"number": self._number}).encode() + b"\n")
         if data:
             self._in.put(data)
-        begun, computed, gone = time.monotonic(), _computed(self.process.pid), False
+        begun, computed, gone, useless = time.monotonic(), _computed(self.process.pid), False, 0
         while not self.over:
             try:
                 line = self._out.get(timeout=0.05)
@@ -325,12 +327,11 @@ class Job:
             if line is None:
                 self._end()
                 break
-            try:
-                reply = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(reply, dict) and reply.get("number") == self._number:
+            if (reply := _reply(line)) is not None and reply.get("number") == self._number:
                 return reply
+            useless += 1
+            if useless > MAX_USELESS:
+                self._end("gives too much")
         raise Died(self.over)
 
     @property
@@ -521,6 +522,17 @@ def _readable(more: Iterable[Path]) -> list[Path]:
         if not any(path.is_relative_to(other) for other in kept):
             kept.append(path)
     return kept
+
+
+def _reply(line: bytes) -> dict[str, Any] | None:
+    """A line as a reply, if it is one, and small enough to become objects."""
+    if max(line.count(b"["), line.count(b","), line.count(b"{")) > MAX_PARTS:
+        return None
+    try:
+        reply = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return reply if isinstance(reply, dict) else None
 
 
 def _descendants(pid: int) -> list[int]:

@@ -110,7 +110,7 @@ def test_memory_of_all_processes_is_counted(isolation):
     """Each below its own limit, together above the limit: they are stopped, or fail."""
     job = open_job(isolation, sandbox.Limits(memory=0.25), {}, 0)
     source = ("import os, time\nfor _ in range(12):\n    if not os.fork():\n        kept = bytearray(b'x' * 10**8)\n"
-              "        time.sleep(100)\ntime.sleep(100)")
+              "        time.sleep(100)\ntime.sleep(3)")
     begun = time.monotonic()
     try:
         job.exchange({"do": "run", "source": source}, seconds=8)
@@ -153,6 +153,33 @@ def test_time_is_that_of_all_its_processes(isolation):
     finally:
         job.close()
     assert before < 30
+
+
+@pytest.mark.parametrize("code,said", [
+    ("'x' * 10**8", "error"), ("[[]] * 900_000", "value"), ("[[]] * 2_000_000", "error"), ("10**5000", "error")])
+def test_an_answer_has_a_size(isolation, code, said):
+    job = open_job(isolation, sandbox.Limits(), {}, 0)
+    try:
+        reply = job.exchange({"do": "ask", "code": code, "inputs": {}, "mark": ""}, seconds=20)
+        assert said in reply
+    finally:
+        job.close()
+
+
+@pytest.mark.parametrize("flood", ["b'[' * 10**8", "b'x' * 10**8 + b'\\n'", "b'{}\\n' * 10**4", "b'\\n'",
+                                   "b'{\"number\": 2, \"a\": [' + b'[],' * 5_000_000 + b'\\n'"])
+def test_a_flood_is_dammed(isolation, flood):
+    """Whatever a cell writes where answers go, and for how long: it is not kept, and costs the grader little."""
+    job = open_job(isolation, sandbox.Limits(), {}, 0)
+    source = ("import os\nwhile True:\n    for fd in range(3, 9):\n"
+              f"        try: os.write(fd, {flood})\n        except OSError: pass")
+    begun = time.process_time()
+    try:
+        with pytest.raises(sandbox.Died):
+            job.exchange({"do": "run", "source": source}, seconds=3)
+    finally:
+        job.close()
+    assert time.process_time() - begun < 3
 
 
 def test_it_ends_with_whoever_started_it(isolation, tmp_path):
