@@ -81,8 +81,8 @@ def test_what_the_package_imports_is_required():
 
 
 def test_extras():
-    assert set(EXTRAS) == {"lab", "train", "test", "all"}
-    assert set(Requirement(EXTRAS["all"][0]).extras) == {"lab", "train", "test"}
+    assert set(EXTRAS) == {"lab", "train", "homework", "test", "all"}
+    assert set(Requirement(EXTRAS["all"][0]).extras) == {"lab", "train", "homework", "test"}
     assert not any("<" in str(r.specifier) for r in CORE if r.name.startswith("torch")), "torch has no upper pin"
 
 

@@ -148,8 +148,8 @@ class Kernel:
         """An IPython shell that collects what cells show."""
         from IPython.core.displayhook import DisplayHook
         from IPython.core.displaypub import DisplayPublisher
+        from IPython.core.history import HistoryManager
         from IPython.core.interactiveshell import InteractiveShell
-        from traitlets.config import Config
 
         kernel = self
 
@@ -170,6 +170,9 @@ class Kernel:
         class Shell(InteractiveShell):
             displayhook_class, display_pub_class = Hook, Publisher
 
+            def init_history(self) -> None:
+                self.history_manager = HistoryManager(shell=self, parent=self, enabled=False)
+
             def enable_gui(self, gui: Any = None) -> None:
                 """There is no window; `%matplotlib inline` asks nevertheless."""
 
@@ -177,10 +180,7 @@ class Kernel:
                 kernel.add({"output_type": "error", "ename": str(getattr(etype, "__name__", etype)),
                             "evalue": str(evalue)[:1000], "traceback": [str(line) for line in stb][:200]})
 
-        config = Config()
-        config.HistoryManager.enabled = False
-        config.InteractiveShell.colors = "NoColor"
-        self.shell = Shell.instance(config=config)
+        self.shell = Shell.instance(colors="NoColor")
         self.shell.display_formatter.active_types = ["text/plain", "image/png", "image/jpeg"]
         self.shell.system = self.shell.system_piped
         sys.path.append(os.getcwd())  # last: what is handed in must not stand in for an installed package

@@ -95,11 +95,11 @@ def test_canvas_and_what_is_late(course, tmp_path):
 
 
 def test_a_students_own_zip_file_is_opened(course, tmp_path):
-    inner = archive(tmp_path / "inner.zip", {"work/tiny.ipynb": RIGHT, "work/samples.npz": b"PK",
+    inner = archive(tmp_path / "inner.zip", {"mine/tiny.ipynb": RIGHT, "mine/samples.npz": b"PK",
                                              "../../escape.txt": b"x", "__MACOSX/._tiny.ipynb": b"x"})
     source = archive(tmp_path / "moodle.zip", {"Ann_1_assignsubmission_file_/all.zip": inner.read_bytes()})
     done = collect(course, "tiny", source)
-    assert files(course) == ["1/tiny/tiny.ipynb", "1/tiny/work/samples.npz"]
+    assert files(course) == ["1/tiny/tiny.ipynb", "1/tiny/mine/samples.npz"]
     assert len(done.refused) == 1 and "all.zip: ../../escape.txt: its path leads out" in done.refused[0]
 
 
