@@ -332,8 +332,9 @@ class Playground:
     def _take(self, strokes: list[list[tuple[float, float]]]) -> None:
         self.strokes, self._stroke = strokes, []
         self._set(self.text, _written(strokes))
-        self._set(self.distribution, BY_HAND)
-        self._renew()
+        if strokes or self.distribution.value == BY_HAND:
+            self._set(self.distribution, BY_HAND)
+            self._renew()
 
     def _written(self, text: str) -> None:
         self._take(read_strokes(text))
@@ -389,7 +390,6 @@ class Playground:
     def _run_or_pause(self) -> None:
         if self.running:
             self.pause()
-            self.draw()
         else:
             self.run()
 

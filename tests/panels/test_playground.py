@@ -256,7 +256,12 @@ def test_strokes_can_be_written_instead():
     assert "of 3" in made.coverage.value, "clicks alone are modes that can be counted"
     made.text.value = "nonsense"
     assert "cannot read the strokes" in made.message.value and len(made.strokes) == 3
+    made.distribution.value = "ring"
+    ring = made.training
+    made.buttons["clear"].click()
+    assert made.training is ring and made.distribution.value == "ring" and not made.text.value, "nothing else is lost"
     same = panels.playground("-1,-1; 1,1; 2,0", live=True)
+    made.text.value = "-1,-1; 1,1; 2,0"
     assert torch.equal(same.training.data.images, made.training.data.images)
 
 
@@ -518,6 +523,18 @@ def test_the_same_call_without_a_front_end_trains_and_follows_the_script():
     assert picture.width > 1300 and len(data) < 200_000 and np.asarray(picture.convert("L")).std() > 20
     assert {(255, 255, 255)} < {colour for _, colour in picture.convert("RGB").getcolors()}
     assert panels.playground(live=True)._repr_mimebundle_()[module.WIDGET]["model_id"]
+
+
+@pytest.mark.slow
+def test_an_executed_notebook_keeps_the_picture(tmp_path):
+    nbclient = pytest.importorskip("nbclient")
+    from nbformat.v4 import new_code_cell, new_notebook
+    cells = ["from ganlab import panels\npanels.playground('moons', steps=60, script=[(30, 'objective', 'hinge')])",
+             "playground = _\nassert playground.training.interventions[0].step == 30\nplayground.training.step"]
+    notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
+    assert set(notebook.cells[0].outputs[-1].data) == {"text/plain", "image/png"}
+    assert notebook.cells[1].outputs[-1].data["text/plain"] == "60"
 
 
 def test_what_cannot_be_done_is_refused_before_the_first_step():
