@@ -187,11 +187,13 @@ class Container(Isolation):
     def start(self, limits: Limits, readable: Sequence[Path] = (), hidden: Sequence[Path] = ()) -> "Job":
         label = f"ganlab-{os.getpid()}-{next(_numbers)}"
         scratch = f"size={int(limits.scratch * GIB)},mode=1777"
+        memory = f"{limits.memory + 2 * limits.scratch}g"  # files in memory count here too
         command = [self.name, "run", "--rm", "--interactive", "--init", "--name", label, "--network", "none",
-                   "--read-only", "--memory", f"{limits.memory}g", "--memory-swap", f"{limits.memory}g",
+                   "--read-only", "--memory", memory, "--memory-swap", memory,
                    "--pids-limit", str(limits.processes), "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
                    "--user", "65534:65534", "--tmpfs", f"/tmp:rw,{scratch}", "--shm-size", f"{limits.scratch}g",
-                   "--hostname", "homework", "--workdir", "/tmp", "--pull", "missing"]
+                   "--hostname", "homework", "--workdir", "/tmp", "--pull", "missing",
+                   "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
         command += itertools.chain(*(("--env", f"{key}={value}") for key, value in _environment("/tmp").items()
                                      if self.bind or key not in ("PATH", "PYTHONPATH")))
         mounted = _readable(readable) if self.bind else [KERNEL]

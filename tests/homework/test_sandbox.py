@@ -290,8 +290,8 @@ def test_what_a_container_is_asked_for(monkeypatch):
     sandbox.Container("podman").start(sandbox.Limits(memory=1.5, processes=77))
     command, more = seen[0]
     text = " ".join(command)
-    for words in ("podman run --rm --interactive", "--network none", "--read-only", "--memory 1.5g",
-                  "--memory-swap 1.5g", "--pids-limit 77", "--cap-drop ALL", "--security-opt no-new-privileges",
+    for words in ("podman run --rm --interactive", "--network none", "--read-only", "--memory 2.0g",
+                  "--memory-swap 2.0g", "--pids-limit 77", "--cap-drop ALL", "--security-opt no-new-privileges",
                   "--user 65534:65534",
                   f"type=bind,source={sys.prefix},target={sys.prefix},readonly", "timeout -s KILL"):
         assert words in text
