@@ -9,12 +9,13 @@ QUIET = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
 # Two threads that sleep while they wait: small networks gain nothing from more, and shared machines stay usable.
 TESTING = OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} MPLBACKEND=$${MPLBACKEND:-agg}
 
-.PHONY: help setup lab test test-all colab lessons bench quality constraints clean
+.PHONY: help setup lab test test-all prove colab lessons bench quality constraints clean
 help:
 	@echo "make lab       open the lessons in JupyterLab"
 	@echo "make test      style, types, all tests, and every lesson in profile ci"
 	@echo "make test-all  the same, then every lesson through papermill (results in runs/)"
 	@echo "make colab     an environment with Colab's versions, for the browser test that needs it"
+	@echo "make prove     the homework's reference solutions with twenty seeds; right answers of other kinds, trained"
 	@echo "make lessons   run every lesson in profile laptop and keep its cleaned output"
 	@echo "make bench     speed of training;  make quality: what the models reach on MNIST"
 	@echo "make clean     remove the environments, caches and runs (downloaded data stays)"
@@ -70,6 +71,9 @@ colab: .venv-colab/.ganlab-installed
 	@packages='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 	  $(PYTHON) -c "$$packages" > "$$(.venv-colab/bin/python -c "$$packages")/after-its-own.pth"
 	@touch $@
+
+prove: $(STAMP)
+	@$(TESTING) GANLAB_SEEDS=20 $(PYTHON) -m pytest tests/homework/test_assignments.py
 
 lessons: $(STAMP)
 	@$(PYTHON) -m ganlab run --all --profile laptop --out runs --update
