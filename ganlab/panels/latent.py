@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import functools
 import html
 import math
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -25,9 +23,9 @@ from ganlab.errors import GanlabError
 from ganlab.metrics import Judge
 from ganlab.models.base import Model
 from ganlab.panels import draw
-from ganlab.panels.live import WIDGET, _cell, _close, somebody_is_there
 from ganlab.panels.names import names
 from ganlab.panels.pad import Event, Pad, widgets
+from ganlab.panels.shown import Shown, close, pictures_from_threads, somebody_is_there
 
 MAP, PICTURE, WALK = 380, 150, 310
 """Of the map, of single pictures and of the walk, in pixels of the page: together they fit into a page of 900."""
@@ -82,14 +80,14 @@ def explore(model: Model, data: Dataset, judge: Judge | None = None, n: int | No
             images, points that are not there.
     """
     live = somebody_is_there() if live is None else live
-    foreground = not live or ("google.colab" in sys.modules if foreground is None else foreground)
+    foreground = not live or (not pictures_from_threads() if foreground is None else foreground)
     explorer = Explorer(model, data, judge, (500 if live else 150) if n is None else n, between, live, foreground)
     if not live:
         explorer.play()
     return explorer
 
 
-class Explorer:
+class Explorer(Shown):
     """What `explore` shows. `view` is its widget; `close` takes it away.
 
     Events of the pointer and of controls come in through `_heard`, one at a time, in whichever thread.
@@ -125,10 +123,7 @@ class Explorer:
                               f"{0 if self.encodes else self.real} to {len(self.codes) - 1}")
         self._ends, self._under, self._ringed, self.z = {"A": a, "B": b}, a, False, self.codes[a]
         self._build()
-        self._cell = _cell()
-        for other in list(_OPEN):
-            if live and self._cell and other._cell == self._cell:
-                other.close()
+        self._take_place()
         _OPEN.add(self)
         self._lead()
         self._lay()
@@ -227,7 +222,7 @@ class Explorer:
                 print(about)
             work()
         else:
-            self._say(f"{about}; until then the map shows two principal components.", "<progress></progress>")
+            self._say(f"{about}; until then the map shows two principal components.", more="<progress></progress>")
             self._mapper = threading.Thread(target=work, daemon=True, name="ganlab-map")
             self._mapper.start()
 
@@ -337,12 +332,9 @@ class Explorer:
         known = bool((self.labels[self.real:] >= 0).any())
         return f"{real}&#10005; generated image{'' if known or not self.real else ' (blue: unread)'}"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle: dict[str, Any] = {"text/plain": f"Latent explorer: {self.model.name} on {self.data.name}",
-                                  "image/png": base64.b64encode(draw.encode(self.picture())).decode()}
-        if self.live:
-            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
-        return bundle
+    @property
+    def title(self) -> str:
+        return f"Latent explorer: {self.model.name} on {self.data.name}"
 
     # ---- what people do -----------------------------------------------------------------------------------------
 
@@ -479,7 +471,7 @@ class Explorer:
     def search(self) -> None:
         """Find the latent that comes nearest to the real image that was picked, and make it an end."""
         end, i = self._wanted
-        self._say("searching ...", "<progress></progress>")
+        self._say("searching ...", more="<progress></progress>")
         found = latent.invert(self.model, self.images[i:i + 1], self.labels[i:i + 1] if self.conditional else None)
         self.codes[i] = found.z[0]
         self._pick(end, i)
@@ -500,13 +492,6 @@ class Explorer:
         self.walk.value = STEPS // 2
 
     # ---- what is shown ------------------------------------------------------------------------------------------
-
-    def _say(self, text: str, more: str = "") -> None:
-        self.message.value = f"<div role='status'>{html.escape(text)} {more}</div>" if text else ""
-
-    def _report(self, error: BaseException) -> None:
-        self.message.value = (f"<div role='status'><span style='color:{draw.COLOURS[1]}'>&#9650;</span> "
-                              f"{html.escape(f'{type(error).__name__}: {error}')}</div>")
 
     def _show(self, image: widgets.Image, images: Tensor, columns: int = 1, width: int = PICTURE) -> None:
         picture, size = _tiled(images, columns, width)
@@ -532,7 +517,7 @@ class Explorer:
         self._follow()
         named = names([(slider, slider.description) for slider in self.sliders])
         self._dimensions.value = named.value
-        _close(named)
+        close(named)
 
     def _follow(self) -> None:
         """The sliders of single dimensions, where z is."""
@@ -588,7 +573,7 @@ class Explorer:
             self._closed = True
         _OPEN.discard(self)
         for widget in (self.view, *self.buttons.values(), self.label, self.page):  # some are not in this panel's view
-            _close(widget)
+            close(widget)
 
 
 def _snapped(slider: widgets.FloatSlider, value: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import csv
 import functools
@@ -31,6 +30,7 @@ from ganlab.panels import draw
 from ganlab.panels.controls import Choice, Control, Row, widgets
 from ganlab.panels.names import names, section
 from ganlab.panels.runs import compare
+from ganlab.panels.shown import CHUNK, Shown, close, pictures_from_threads, somebody_is_there
 from ganlab.schedule import SCHEDULES
 from ganlab.training import Training
 
@@ -46,14 +46,10 @@ KEEP = 60.0
 TICK = 0.25
 """Seconds between two looks at the training."""
 
-CHUNK = 200
-"""Steps of the button that trains in the foreground, and of a panel that nobody can press, unless told otherwise."""
-
 WIDTH, CURVES = 270, (420, 330)
 """Of the pictures, and of the curves if they are at most three multiples, in pixels of the page: together they fit
 into a page of 900."""
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
 _PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 
 
@@ -79,21 +75,13 @@ def train(training: Training, steps: int | None = None, script: Sequence[tuple[i
         GanlabError: the script names no control, or a training without a person failed.
     """
     live = somebody_is_there() if live is None else live
-    panel = Panel(training, steps, live, "google.colab" in sys.modules if foreground is None else foreground)
+    panel = Panel(training, steps, live, not pictures_from_threads() if foreground is None else foreground)
     if not live:
         panel.play(CHUNK if steps is None else steps, script)
     return panel
 
 
-def somebody_is_there() -> bool:
-    """Whether a front end with a person is likely: see `train`."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    kernel = getattr(shell, "kernel", None)
-    return (kernel is not None and getattr(kernel, "_allow_stdin", True)
-            and os.environ.get("GANLAB_PROFILE") != "ci" and os.environ.get("GANLAB_PANELS") != "off")
-
-
-class Panel:
+class Panel(Shown):
     """What `train` shows. `view` is its widget; `close` takes it away and leaves the training as it is.
 
     A run is kept in a file beside the one that is named, `<name>.auto.pt`, about every minute and whenever it pauses or
@@ -133,15 +121,7 @@ class Panel:
                       for name in training.rules}
         self._build(foreground)
         self.follow()
-        self._cell = _cell()
-        for other in list(_PANELS):
-            if live and self._cell and other._cell == self._cell:
-                other.close()
-                if other.training is not training and other.training.state in ("running", "paused"):
-                    other.training._end()
-                    other._keep()
-                    self._say(f"the run that this cell showed before was stopped at step {other.training.step}; "
-                              f"{self._automatic} keeps it")
+        self._take_place()
         _PANELS.add(self)
         if live and not training.step and not self.message.value and self._automatic.exists():
             hint = "" if self._file.exists() else "; Restore brings it back"
@@ -220,13 +200,18 @@ class Panel:
                 self.log, line("replay", "compare", "history", "changes", "figure"), self.compared])),
             line(self.file, "save", "restore"), told])
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        name = self.training.model.name
-        bundle: dict[str, Any] = {"text/plain": f"Training panel: {name} on {self.training.data.name}",
-                                  "image/png": base64.b64encode(draw.encode(self.picture())).decode()}
-        if self.live:
-            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
-        return bundle
+    @property
+    def title(self) -> str:
+        return f"Training panel: {self.training.model.name} on {self.training.data.name}"
+
+    def _replaced(self, by: Shown) -> str:
+        self.close()
+        training = self.training
+        if getattr(by, "training", None) is training or training.state not in ("running", "paused"):
+            return ""
+        training._end()
+        self._keep()
+        return f"the run that this cell showed before was stopped at step {training.step}; {self._automatic} keeps it"
 
     # ---- what the buttons do ------------------------------------------------------------------------------------
 
@@ -414,13 +399,6 @@ class Panel:
 
     # ---- what is shown ------------------------------------------------------------------------------------------
 
-    def _say(self, text: str, error: bool = False) -> None:
-        mark = f'<span style="color:{draw.COLOURS[1]}">&#9650;</span> ' if error else ""
-        self.message.value = f"<div role='status'>{mark}{html.escape(text)}</div>" if text else ""
-
-    def _report(self, error: BaseException) -> None:
-        self._say(f"{type(error).__name__}: {error}", error=True)
-
     def follow(self) -> None:
         """Bring controls, buttons and words up to date; costs about a millisecond."""
         training, state = self.training, self.training.state
@@ -530,7 +508,7 @@ class Panel:
         if viewer is not None and viewer is not threading.current_thread():
             viewer.join(10)
         for widget in (self.view, *self.buttons.values()):  # some of them are not in this panel's view
-            _close(widget)
+            close(widget)
 
 
 def _table(training: Training) -> str:
@@ -556,13 +534,6 @@ def _panels_of(training: Training) -> list[Panel]:
     return [panel for panel in list(_PANELS) if panel.training is training]
 
 
-def _cell() -> str:
-    """The front end's name for the cell that is being run, empty if there is none."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    parent: dict[str, Any] = getattr(getattr(shell, "kernel", None), "get_parent", dict)()
-    return str(parent.get("metadata", {}).get("cellId", ""))
-
-
 @functools.cache
 def _listen() -> None:
     """After each cell, look whether its code has started a training or set a number."""
@@ -574,11 +545,3 @@ def _listen() -> None:
 def _attend_all(*_: Any) -> None:
     for panel in list(_PANELS):
         panel.attend()
-
-
-def _close(widget: widgets.Widget) -> None:
-    for child in getattr(widget, "children", ()):
-        _close(child)
-    for part in (widget, widget.layout, getattr(widget, "style", None)):
-        if part is not None:
-            part.close()

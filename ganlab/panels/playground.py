@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import base64
 import collections
-import html
 import math
 import re
-import sys
 import threading
 import time
 import weakref
@@ -25,9 +22,9 @@ from ganlab.models.gan import GAN
 from ganlab.objectives import OBJECTIVES, Objective
 from ganlab.panels import draw, field
 from ganlab.panels.controls import Choice, Control, Row, widgets
-from ganlab.panels.live import CHUNK, WIDGET, _cell, _close, somebody_is_there
 from ganlab.panels.names import names, section
 from ganlab.panels.pad import Event, Pad
+from ganlab.panels.shown import CHUNK, Shown, close, pictures_from_threads, somebody_is_there
 from ganlab.schedule import SCHEDULES
 from ganlab.training import Training
 
@@ -87,7 +84,7 @@ def playground(distribution: str = "ring", objective: str | None = None, *, mode
         GanlabError: a name that is not known, strokes that cannot be read, or a training without a person that failed.
     """
     live = somebody_is_there() if live is None else live
-    foreground = "google.colab" in sys.modules if foreground is None else foreground
+    foreground = not pictures_from_threads() if foreground is None else foreground
     made = Playground(distribution, objective, model, schedule, steps, seed, live, foreground)
     if not live:
         made.play(CHUNK if steps is None else steps, script)
@@ -111,7 +108,7 @@ def read_strokes(text: str) -> list[list[tuple[float, float]]]:
     return strokes
 
 
-class Playground:
+class Playground(Shown):
     """What `playground` shows. `view` is its widget; `close` ends the run and takes it away.
 
     It drives its training itself, in a thread of its own between Run and Pause, by `Training.run` and `Training.turn`.
@@ -145,13 +142,7 @@ class Playground:
         self.rows: dict[str, Control] = {}
         self._build(distribution if by_name else BY_HAND, model, seed)
         self._begin(objective, schedule)
-        self._cell = _cell()
-        for other in list(_OPEN):
-            if live and self._cell and other._cell == self._cell:
-                was = other.running
-                other.close()
-                if was:
-                    self._say(f"the run that this cell showed before was stopped at step {other.training.step}")
+        self._take_place()
         _OPEN.add(self)
 
     # ---- widgets ------------------------------------------------------------------------------------------------
@@ -244,14 +235,16 @@ class Playground:
         self._rules.children = [self.rows[name].view for name in choices]
         self._numbers.children = [row.view for name, row in self.rows.items() if name not in choices]
         for row in old:
-            _close(row.view)
+            close(row.view)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        bundle: dict[str, Any] = {"text/plain": f"Playground: {self.training.model.name} on {self.training.data.name}",
-                                  "image/png": base64.b64encode(draw.encode(self.picture())).decode()}
-        if self.live:
-            bundle[WIDGET] = {"version_major": 2, "version_minor": 0, "model_id": self.view.model_id}
-        return bundle
+    @property
+    def title(self) -> str:
+        return f"Playground: {self.training.model.name} on {self.training.data.name}"
+
+    def _replaced(self, by: Shown) -> str:
+        was = self.running
+        self.close()
+        return f"the run that this cell showed before was stopped at step {self.training.step}" if was else ""
 
     # ---- a new training -----------------------------------------------------------------------------------------
 
@@ -511,13 +504,6 @@ class Playground:
 
     # ---- what is shown ------------------------------------------------------------------------------------------
 
-    def _say(self, text: str, error: bool = False) -> None:
-        mark = f'<span style="color:{draw.COLOURS[1]}">&#9650;</span> ' if error else ""
-        self.message.value = f"<div role='status'>{mark}{html.escape(text)}</div>" if text else ""
-
-    def _report(self, error: BaseException) -> None:
-        self._say(f"{type(error).__name__}: {error}", error=True)
-
     def follow(self) -> None:
         """Bring controls, buttons and words up to date."""
         for row in self.rows.values():
@@ -592,7 +578,7 @@ class Playground:
         self.pause()
         _OPEN.discard(self)
         for widget in (self.view, *self.buttons.values()):  # one of them is not in the view
-            _close(widget)
+            close(widget)
 
 
 _MARKS = {"surface": f'<span style="background:linear-gradient(to right,{field.GENERATED},#fafafa,{field.REAL});'

@@ -14,10 +14,10 @@ from PIL import Image
 from ganlab import data, latent, models, panels, plots
 from ganlab.errors import GanlabError
 from ganlab.metrics import Judge
-from ganlab.panels import draw
+from ganlab.panels import draw, shown
 from ganlab.panels import latent as module
-from ganlab.panels.live import WIDGET
 from ganlab.panels.pad import Event
+from ganlab.panels.shown import WIDGET
 from ganlab.training import Training
 from tests.models.test_models import SMALL, small
 
@@ -388,7 +388,7 @@ def test_the_map_comes_by_itself_and_points_can_be_picked_before(digits, monkeyp
     assert e.ends["A"].value == 6
     e.buttons["refresh"].click()
     assert "refresh again when it is there" in e.message.value and len(given) == 1
-    e._say("wait", "<progress></progress>")
+    e._say("wait", more="<progress></progress>")
     go.set()
     wait_until(lambda: not np.allclose(e.places, first))
     wait_until(lambda: not e.message.value)
@@ -478,12 +478,12 @@ def test_running_the_cell_again_replaces_and_close_leaves_no_widget_open(digits,
     widgets = ipywidgets.widgets.widget
     registry = widgets._instances if hasattr(widgets, "_instances") else ipywidgets.Widget.widgets
     before = set(registry)
-    monkeypatch.setattr(module, "_cell", lambda: "cell 1")
+    monkeypatch.setattr(shown, "_cell", lambda: "cell 1")
     first = explorer(digits, "cgan")
     alone = len(registry)
     second = explorer(digits, "cgan")
     assert first._closed and not second._closed and len(registry) == alone
-    monkeypatch.setattr(module, "_cell", lambda: "cell 2")
+    monkeypatch.setattr(shown, "_cell", lambda: "cell 2")
     third = explorer(digits)
     assert not second._closed, "another cell may show another"
     second.close()

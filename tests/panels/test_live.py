@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganlab import data, models, panels
 from ganlab.errors import GanlabError
-from ganlab.panels import draw
+from ganlab.panels import draw, shown
 from ganlab.panels import live as module
 from ganlab.training import Training
 from tests.models.test_models import SMALL, data_for, small
@@ -384,7 +384,7 @@ def test_the_doctor_looks_by_itself_and_says_what_it_sees(digits):
 
 
 def test_running_the_cell_again_attaches_and_replaces(digits, monkeypatch):
-    monkeypatch.setattr(module, "_cell", lambda: "cell 1")
+    monkeypatch.setattr(shown, "_cell", lambda: "cell 1")
     t = training(digits)
     first = panels.train(t, live=True)
     first.buttons["start"].click()
@@ -395,7 +395,7 @@ def test_running_the_cell_again_attaches_and_replaces(digits, monkeypatch):
     another = training(digits)
     third = panels.train(another, live=True)
     assert t.state == "idle" and "was stopped at step" in third.message.value
-    monkeypatch.setattr(module, "_cell", lambda: "cell 2")
+    monkeypatch.setattr(shown, "_cell", lambda: "cell 2")
     panels.train(another, live=True)
     assert not third._closed.is_set(), "another cell may show another panel"
 
@@ -444,7 +444,7 @@ def test_the_same_call_without_a_front_end_trains_and_follows_the_script(digits)
     replayed = Training.replay(t.recording(), device="cpu", progress=False)
     assert same_weights(t, replayed)
     live = panels.train(t, live=True)._repr_mimebundle_()
-    assert live[module.WIDGET]["model_id"] and live["image/png"]
+    assert live[shown.WIDGET]["model_id"] and live["image/png"]
 
 
 def test_a_script_that_cannot_be_followed_is_refused_before_the_first_step(digits):
@@ -471,8 +471,8 @@ def test_an_executed_notebook_keeps_the_picture_and_no_widget(tmp_path):
     notebook = new_notebook(cells=[new_code_cell(cell) for cell in cells])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
     still, live = notebook.cells[0].outputs[-1].data, notebook.cells[2].outputs[-1].data
-    assert "image/png" in still and module.WIDGET not in still
-    assert "image/png" in live and module.WIDGET in live, "forced"
+    assert "image/png" in still and shown.WIDGET not in still
+    assert "image/png" in live and shown.WIDGET in live, "forced"
     from ganlab import course
     cleaned = course.clean(nbformat.from_dict(notebook))
     assert set(cleaned.cells[2].outputs[-1].data) == {"text/plain", "image/png"}
@@ -489,7 +489,7 @@ def test_who_is_taken_for_a_person(monkeypatch, stdin, environment, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert module.somebody_is_there() is expected
+    assert shown.somebody_is_there() is expected
 
 
 def test_colabs_way_trains_in_the_foreground_with_a_picture_after_each_chunk(digits):

@@ -19,6 +19,7 @@ from ganlab.data import toys
 from ganlab.errors import DataError, GanlabError
 from ganlab.objectives import OBJECTIVES
 from ganlab.panels import draw, field
+from ganlab.panels import shown as base
 from ganlab.schedule import SCHEDULES
 from ganlab.training import Training
 
@@ -479,14 +480,14 @@ def test_an_error_of_the_training_is_shown_and_reset_helps():
 
 
 def test_running_the_cell_again_replaces_the_playground_and_stops_its_run(monkeypatch):
-    monkeypatch.setattr(module, "_cell", lambda: "cell 1")
+    monkeypatch.setattr(base, "_cell", lambda: "cell 1")
     first = panels.playground(live=True)
     first.buttons["run"].click()
     wait_until(lambda: first.training.step > 2)
     second = panels.playground(live=True)
     assert not first.running and list(module._OPEN) == [second]
     assert f"was stopped at step {first.training.step}" in second.message.value
-    monkeypatch.setattr(module, "_cell", lambda: "cell 2")
+    monkeypatch.setattr(base, "_cell", lambda: "cell 2")
     panels.playground(live=True)
     assert second in module._OPEN, "another cell may show another one"
 
@@ -522,7 +523,7 @@ def test_the_same_call_without_a_front_end_trains_and_follows_the_script():
     picture = Image.open(io.BytesIO(data))
     assert picture.width > 1300 and len(data) < 200_000 and np.asarray(picture.convert("L")).std() > 20
     assert {(255, 255, 255)} < {colour for _, colour in picture.convert("RGB").getcolors()}
-    assert panels.playground(live=True)._repr_mimebundle_()[module.WIDGET]["model_id"]
+    assert panels.playground(live=True)._repr_mimebundle_()[base.WIDGET]["model_id"]
 
 
 @pytest.mark.slow
