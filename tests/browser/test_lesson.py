@@ -25,8 +25,8 @@ def test_lesson_02_is_run_and_steered(lab, page):
     page.goto(lab.address("lesson.ipynb"))
     ready(lab, page)
     menu(page, "Run", "Run All Cells")
-    panel = page.locator(".jp-OutputArea-output .widget-vbox").first
-    panel.wait_for(timeout=240_000, state="attached")
+    panel = page.locator(".jp-OutputArea-output", has=page.get_by_role("button", name="Restore")).first
+    panel.wait_for(timeout=600_000, state="attached")
     panel.scroll_into_view_if_needed()
     hand = Hand(lab, panel, "steering")
     hand.sees("ready")
