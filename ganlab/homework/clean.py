@@ -5,31 +5,34 @@ links that run code, or hold whole documents, are broken, in a way that no reade
 """
 
 import base64
+import math
 import re
+import struct
 from typing import Any
 
-MAX_TEXT, MAX_TOTAL = 50_000, 6_000_000
+MAX_TEXT, MAX_TOTAL, MAX_PIXELS = 50_000, 6_000_000, 50_000_000
 PICTURES = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 ANSI = re.compile(r"\x1b\[[0-9;]{0,20}m")  # colours alone; other sequences lose their escape character below
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
-# Between the letters of a scheme, readers of Markdown or browsers skip blanks, backslashes and entities.
-_GAP = r"(?:[\s\\\x00-\x20]|&(?:Tab|NewLine|nbsp|ZeroWidthSpace|shy);?|&#[xX]?[0-9a-fA-F]+;?)*"
-SCHEME = re.compile("(" + "|".join(_GAP.join(word) for word in ("javascript", "vbscript", "livescript", "data")) + ")"
-                    + _GAP + r"(?::|&colon;?|&#0*58;?|&#[xX]0*3[aA];?)", re.IGNORECASE)
 ENTITY = re.compile(r"&(?=#|(?:colon|Tab|NewLine|lt|sol|bsol|ZeroWidthSpace);?)", re.IGNORECASE)
+_GAP = r"[\s\\\x00-\x20]*"  # which readers of Markdown, or browsers, skip between the letters of a scheme
+SCHEME = re.compile("(" + "|".join(_GAP.join(word) for word in ("javascript", "vbscript", "livescript", "data"))
+                    + f"){_GAP}:", re.IGNORECASE)
 
 
 def line(text: Any, limit: int = 200) -> str:
     """One line of plain characters: safe in a terminal, a table and a page that escapes it."""
-    text = " ".join(CONTROL.sub("", ANSI.sub("", str(text))).split())
+    text = " ".join(CONTROL.sub("", ANSI.sub("", str(text)[:10 * limit])).split())
     return text if len(text) <= limit else text[:limit - 3] + "..."
 
 
 def plain(text: Any, limit: int = MAX_TEXT) -> str:
     """A text without control characters that a terminal would obey."""
-    text = CONTROL.sub("", ANSI.sub("", text)) if isinstance(text, str) else ""
-    return text if len(text) <= limit else text[:limit] + "\n... (too long to keep)\n"
+    if not isinstance(text, str):
+        return ""
+    shown = CONTROL.sub("", ANSI.sub("", text[:limit]))
+    return shown if len(text) <= limit else shown + "\n... (too long to keep)\n"
 
 
 def markdown(text: str) -> str:
@@ -39,9 +42,8 @@ def markdown(text: str) -> str:
     of a scheme that runs: whatever the program that renders it, none of the three is what it was. Mathematics is not
     changed by it.
     """
-    text = TAG.sub("< ", plain(text, 200_000))
-    text = SCHEME.sub(lambda match: re.sub(r"[^A-Za-z]", "", match[1])[:12] + " :", text)
-    return ENTITY.sub("& ", text)
+    text = ENTITY.sub("& ", TAG.sub("< ", plain(text, 200_000)))
+    return SCHEME.sub(lambda match: re.sub(r"[^A-Za-z]", "", match[1]) + " :", text)
 
 
 def outputs(given: Any, room: int = MAX_TOTAL) -> list[dict[str, Any]]:
@@ -79,8 +81,21 @@ def outputs(given: Any, room: int = MAX_TOTAL) -> list[dict[str, Any]]:
 
 
 def _picture(encoded: str, magic: bytes) -> bool:
-    """Whether this is base64 and nothing else, of a picture of that kind."""
+    """Whether this is base64 and nothing else, of a picture of that kind and of a size that browsers can show."""
     try:
-        return base64.b64decode(encoded.replace("\n", ""), validate=True).startswith(magic)
-    except ValueError:
+        data = base64.b64decode(encoded.replace("\n", ""), validate=True)
+        return data.startswith(magic) and 0 < math.prod(_size(data)) <= MAX_PIXELS
+    except (ValueError, struct.error):
         return False
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Width and height that a PNG or JPEG claims: a small file can hold a picture that fills any memory."""
+    if data.startswith(PICTURES["image/png"]):
+        return struct.unpack_from(">II", data, 16)
+    at = 2
+    while data[at:at + 1] == b"\xff":
+        if 0xC0 <= data[at + 1] <= 0xCF and data[at + 1] not in (0xC4, 0xC8, 0xCC):  # a start of frame
+            return struct.unpack_from(">HH", data, at + 5)
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    return 0, 0

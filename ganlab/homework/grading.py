@@ -115,7 +115,8 @@ def _content(path: Path, limit: int) -> bytes | None:
     except OSError:
         return None
     with open(descriptor, "rb") as f:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
             return None
         content = f.read(limit + 1)
     return content if len(content) <= limit else None

@@ -78,7 +78,7 @@ class Judge:
     """The checks of one assignment, and what a student's process may use.
 
     Args:
-        seconds: time for each cell and each probe.
+        seconds: of computing, for each cell and each probe; three times as many by the clock.
         memory: in GiB, for all processes of a submission together.
         data: names of data sets (as in `ganlab.data`) that the notebook may read.
         files: names, with `*`, of the files besides the notebook that count as handed in; others are left out.

@@ -14,7 +14,7 @@ from ganlab.homework import clean
 from ganlab.homework.assignment import KEEP, flag
 
 DEFINED = re.compile(r"^(?:async +)?(?:def|class) +(\w+)|^(\w+) *(?::[^=\n]+)?=(?!=)", re.MULTILINE)
-MAX_EXTRA = 100
+MAX_EXTRA, MAX_COPIES = 100, 10
 
 
 @dataclass
@@ -52,8 +52,9 @@ def rebuild(release: Any, handed_in: list[dict[str, Any]]) -> tuple[list[Cell], 
     notes: list[str] = []
     claimed, spare = _claim_given(places, handed_in, notes)
     taken: dict[int, list[int]] = {}
-    _claim_by_id(places, handed_in, claimed, taken, notes)
-    _claim_by_name(places, handed_in, claimed, spare, taken, notes)
+    named = [defined(student["source"]) for student in handed_in]
+    _claim_by_id(places, handed_in, named, claimed, taken, notes)
+    _claim_by_name(places, handed_in, named, claimed, spare, taken, notes)
     _claim_by_position(places, handed_in, claimed, taken, notes)
 
     extras: dict[int, list[Cell]] = {}
@@ -72,11 +73,11 @@ def rebuild(release: Any, handed_in: list[dict[str, Any]]) -> tuple[list[Cell], 
     for place, target in enumerate(places):
         answers = [handed_in[index] for index in taken.get(place, ())]
         if target.kind == "answer" and answers:
-            first, *more = answers
+            first, *more = answers[:MAX_COPIES]
             if target.cell.cell_type == "code":
                 target.cell.source = first["source"]
             else:
-                target.cell.source = clean.markdown("\n\n".join(answer["source"] for answer in answers))
+                target.cell.source = clean.markdown("\n\n".join(answer["source"] for answer in (first, *more)))
                 more = []
             target.handed_in = clean.outputs(first["outputs"])
             target.answered = True
@@ -143,14 +144,20 @@ def _is_stub(place: Cell, student: dict[str, Any]) -> bool:
     return not student["source"].strip() or normal(student["source"]) == normal(place.cell.source)
 
 
-def _claim_by_id(places: list[Cell], handed_in: list[dict[str, Any]], claimed: dict[int, int],
+def _claim_by_id(places: list[Cell], handed_in: list[dict[str, Any]], named: list[set[str]], claimed: dict[int, int],
                  taken: dict[int, list[int]], notes: list[str]) -> None:
-    """Answers that still have their grade id. Of several, those that were filled in, in their order."""
+    """Answers that still have their grade id. Of several, those that were filled in, in their order.
+
+    Ids change places, too: a cell is left to be found by name if it has this id, and another one defines what the
+    answer should define.
+    """
+    anywhere = set[str]().union(*named)
     for n, place in enumerate(places):
         if place.kind != "answer":
             continue
+        names = defined(place.cell.source) & anywhere if place.cell.cell_type == "code" else set[str]()
         found = [i for i, student in enumerate(handed_in)
-                 if student["grade_id"] == place.grade_id and not _mistaken(place, handed_in, i)]
+                 if student["grade_id"] == place.grade_id and (not names or names & named[i])]
         if len(found) > 1:
             notes.append(f"{place.grade_id} is there more than once")
         claimed.update(dict.fromkeys(found, n))
@@ -158,22 +165,14 @@ def _claim_by_id(places: list[Cell], handed_in: list[dict[str, Any]], claimed: d
             taken[n] = filled
 
 
-def _mistaken(place: Cell, handed_in: list[dict[str, Any]], index: int) -> bool:
-    """Whether a cell has this id, but another defines what the answer should define: ids change places, too."""
-    names = defined(place.cell.source) if place.cell.cell_type == "code" else set()
-    return bool(names) and not names & defined(handed_in[index]["source"]) and any(
-        names & defined(student["source"]) for student in handed_in)
-
-
-def _claim_by_name(places: list[Cell], handed_in: list[dict[str, Any]], claimed: dict[int, int], spare: set[int],
-                   taken: dict[int, list[int]], notes: list[str]) -> None:
+def _claim_by_name(places: list[Cell], handed_in: list[dict[str, Any]], named: list[set[str]],
+                   claimed: dict[int, int], spare: set[int], taken: dict[int, list[int]], notes: list[str]) -> None:
     """Answers in code that lost their grade id, and are known by the function or name that they define."""
     for n, place in enumerate(places):
         if place.kind != "answer" or n in taken or place.cell.cell_type != "code":
             continue
         names = defined(place.cell.source)
-        free = [i for i, student in enumerate(handed_in)
-                if (i not in claimed or i in spare) and names & defined(student["source"])]
+        free = [i for i in range(len(handed_in)) if (i not in claimed or i in spare) and names & named[i]]
         claimed.update(dict.fromkeys(free, n))
         spare.difference_update(free)
         if filled := [i for i in free if not _is_stub(place, handed_in[i])]:

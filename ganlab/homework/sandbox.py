@@ -347,6 +347,8 @@ class Job:
         if self.group is not None and self.group.full():
             return self.too_much
         assert self.process.stderr is not None
+        if not hasattr(os, "set_blocking"):
+            return "ended its process"
         os.set_blocking(self.process.stderr.fileno(), False)
         said = (self.process.stderr.read(2000) or b"").decode(errors="replace").strip()
         return "ended its process" if not said or self._number > 1 else said.splitlines()[-1]

@@ -112,6 +112,39 @@ def test_no_output_acts_in_a_page():
     assert [found for found in acting(page) if not found.startswith("style")] == []
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size,kept", [((30, 20), True), ((65_000, 65_000), False)])
+def test_a_picture_that_would_fill_the_memory(kind, size, kept):
+    import base64
+    import io
+    import struct
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(buffer, kind)
+    data = bytearray(buffer.getvalue())
+    if kind == "PNG":
+        struct.pack_into(">II", data, 16, *size)
+    else:
+        struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, *size)
+    shown = clean.outputs([{"output_type": "display_data",
+                            "data": {f"image/{kind.lower()}": base64.b64encode(data).decode()}}])
+    assert bool(shown) == kept
+
+
+@pytest.mark.parametrize("text", ["j" + " " * 200_000, "j " * 100_000, "&#" * 100_000, "j&#" + "a" * 200_000,
+                                  "<" * 200_000, "d&#x" * 50_000, "java" + "\\" * 200_000, "&" * 200_000,
+                                  "d\\" * 100_000, "\x1b[" + "1;" * 100_000])
+def test_no_text_takes_long(text):
+    import time
+
+    begun = time.process_time()
+    clean.markdown(text)
+    clean.line(text)
+    assert time.process_time() - begun < 2
+
+
 def test_size_is_bounded():
     big = {"output_type": "stream", "name": "stdout", "text": "x" * 10**7}
     assert len(str(clean.outputs([big] * 500))) < 200 * 60_000
