@@ -97,11 +97,13 @@ class Isolation:
         except OSError as error:
             return f"{self.name}: {error}"
         try:
-            job.exchange({"do": "hello"}, seconds=60)
+            reply = job.exchange({"do": "hello", "shell": True}, seconds=60)
         except Died as error:
             return f"{self.name}: {error}"
         finally:
             job.close()
+        if "error" in reply:
+            return f"{self.name}: {reply.get('message')}; are this Python and its packages readable by all?"
         return ""
 
 
@@ -142,7 +144,12 @@ class Bubblewrap(Isolation):
                        "--clearenv", *identity, *filtered, *self._files(limits, readable, hidden),
                        *itertools.chain(*(("--setenv", *item) for item in _environment("/tmp").items())),
                        *_python(), str(KERNEL), json.dumps(bounds)]
-            return Job(group.within(command) if group else command, limits, group, descriptors)
+            try:
+                return Job(group.within(command) if group else command, limits, group, descriptors)
+            except BaseException:
+                if group:
+                    group.remove()
+                raise
 
     def _files(self, limits: Limits, readable: Sequence[Path], hidden: Sequence[Path]) -> Iterator[str]:
         size = str(int(limits.scratch * GIB))
