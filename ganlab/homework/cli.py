@@ -104,6 +104,9 @@ def grade(args: argparse.Namespace) -> int:
         names = {student: _split(name) for student, name in roster(args.course).items()}
         changed = gradebook.fill(args.course, assignment, outcome.results, names)
         print(f"{changed} entries of {args.course / 'gradebook.db'} are new or changed")
+    else:
+        k, n = args.shard
+        print(f"part {k} of {n}; when all are done: ganlab homework grade {args.name} --resume fills the gradebook")
     return int(bool(outcome.failed))
 
 
