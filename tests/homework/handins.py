@@ -327,7 +327,7 @@ def greedy() -> dict[str, Case]:
     return {
         "memory-bomb": Case(file(notebook(mean=bomb)), 8, "test_mean: "),
         "memory-bomb-at-once": Case(file(notebook(mean="x = ' ' * 10**12\n" + RIGHT["mean"])), 8, "raises MemoryError"),
-        "shared-memory-bomb": Case(file(notebook(mean=shared)), 8, "memory"),
+        "shared-memory-bomb": Case(file(notebook(mean=shared)), 8, "test_mean: "),
         "memory-of-children": Case(file(notebook(mean=children)), 8, "test_mean: "),
         "fork-bomb": Case(file(notebook(mean=forks)), 8, "test_mean: "),
         "thread-bomb": Case(file(notebook(mean="import threading, time\ndef mean(values):\n    while True:\n"

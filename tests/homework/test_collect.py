@@ -99,7 +99,7 @@ def test_a_students_own_zip_file_is_opened(course, tmp_path):
                                              "../../escape.txt": b"x", "__MACOSX/._tiny.ipynb": b"x"})
     source = archive(tmp_path / "moodle.zip", {"Ann_1_assignsubmission_file_/all.zip": inner.read_bytes()})
     done = collect(course, "tiny", source)
-    assert files(course) == ["1/tiny/tiny.ipynb", "1/tiny/mine/samples.npz"]
+    assert files(course) == ["1/tiny/mine/samples.npz", "1/tiny/tiny.ipynb"]
     assert len(done.refused) == 1 and "all.zip: ../../escape.txt: its path leads out" in done.refused[0]
 
 
