@@ -257,6 +257,9 @@ def nan_near(seen: Seen) -> Verdict:
     found = [(beyond(seen.largest, 1e4, 1e6), f"the largest weight is {seen.largest:.3g}")]
     for name in seen.columns:
         values = np.abs(seen.term(name, 0.5))
+        if len(values):
+            # Healthy: at most some thousands of nats.
+            found.append((beyond(values[-1], 1e8, 1e14), f"{name} has reached {values[-1]:.3g}"))
         if len(values) < 5 or values.min() <= 0 or values[-1] < 10:
             continue
         logs, rows = np.log(values), np.arange(len(values))

@@ -228,6 +228,12 @@ def test_a_run_that_diverges_is_near_nan_before_and_after_it_has_stopped(digits)
     assert diagnose(t)[0].sure == 1.0 and diagnose(t)[0].seen == "a weight is nan"
 
 
+def test_a_term_without_bound_that_has_come_to_rest_is_seen():
+    """Reconstruction minus KL: the KL leaps to 1e20 and more within twenty steps, and stays there."""
+    t = trained(models.create("vae", weights={"kl": -1.0}), data.load("digits"), 60, log_every=2)
+    assert symptoms(t)[0] == "NaN near" and diagnose(t)[0].seen.startswith("autoencoder/kl has reached ")
+
+
 def test_exponential_growth_is_told_from_growth():
     t = trained(points("wgangp"), data.load("ring"), 10)
     assert symptoms(write(t, wasserstein=np.geomspace(1, 1e8, 60))) == ["NaN near"]
