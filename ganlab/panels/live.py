@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import functools
 import html
 import io
@@ -417,8 +418,8 @@ class Panel(Shown):
         if speed and math.isfinite(speed):
             parts.append(f"{speed:,.0f} images/s")
             if self._until is not None and training.step < self._until:
-                left = (self._until - training.step) * training.batch_size / speed
-                parts.append(f"{left // 60:.0f}:{left % 60:02.0f} left of {self._until:,} steps")
+                left = round((self._until - training.step) * training.batch_size / speed)
+                parts.append(f"{datetime.timedelta(seconds=left)} left of {self._until:,} steps")
         self.status.value = "&ensp;" + " &middot; ".join(parts)
         self.log.value = _table(training)
 
