@@ -10,6 +10,7 @@ from ganlab.cli import Parser, count
 EXAMPLES = """examples, in the order of a term:
   ganlab homework doctor                             can students' code be isolated here?
   ganlab homework build homework/dcgan --course ~/gan-course
+  ganlab homework check dcgan.ipynb                  for students: the visible tests of their notebook
   ganlab homework collect dcgan moodle.zip --course ~/gan-course
   ganlab homework grade dcgan --course ~/gan-course -j 2
   ganlab homework grade dcgan --course ~/gan-course --resume"""
@@ -45,6 +46,14 @@ def parser() -> argparse.ArgumentParser:
         option("--i-trust-these-students", dest="trust", action="store_true",
                help="only with --isolation none: their code may read and change all that you can")
 
+    option = command("build", "make the student version of an assignment, and enter it into a course", build)
+    option("assignment", metavar="FOLDER", type=Path, help="such as homework/dcgan")
+    option("--course", metavar="FOLDER", type=Path, help="the course folder, in nbgrader's layout; made if it is not "
+           "there (default: only write the student version into the assignment's folder)")
+
+    option = command("check", "run the visible tests of a notebook, as a student before handing it in", check)
+    option("notebook", metavar="NOTEBOOK", type=Path, help="it is run as it is, with all your rights, and not changed")
+
     option = command("collect", "take over what students handed in", collect)
     option("name", metavar="NAME", help="of the assignment")
     option("source", metavar="SOURCE", type=Path, help="a folder, a zip file of Moodle or Canvas, or inbound")
@@ -70,6 +79,34 @@ def main(words: list[str]) -> int:
     args = parser().parse_args(words)
     run: Callable[[argparse.Namespace], int] = args.run
     return run(args)
+
+
+def build(args: argparse.Namespace) -> int:
+    from ganlab.homework import build
+    from ganlab.homework.assignment import Assignment
+    from ganlab.homework.grading import write_atomically
+
+    assignment = Assignment.find(args.assignment)
+    if args.course is None:
+        path = args.assignment / f"{assignment.name}.ipynb"
+        write_atomically(path, build.student_version(assignment))
+    else:
+        build.set_up(assignment, args.course)
+        path = args.course / "release" / assignment.name / f"{assignment.name}.ipynb"
+    print(f"the student version is {path}")
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    from ganlab.homework.check import check
+
+    said = check(args.notebook)
+    for name, text in said.items():
+        print(f"{'right' if not text else 'wrong':6} {name}" + (f": {text}" if text else ""))
+    wrong = sum(map(bool, said.values()))
+    print(f"{len(said) - wrong} of {len(said)} are right" + ("; hidden tests look at the same things with other numbers"
+                                                             if not wrong else ""))
+    return int(bool(wrong))
 
 
 def collect(args: argparse.Namespace) -> int:

@@ -1,0 +1,61 @@
+"""Run the visible tests of a notebook, as a student does before handing it in."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ganlab.errors import GanlabError
+
+
+def check(path: Path, seconds: float = 600.0) -> dict[str, str]:
+    """Run a student's notebook from top to bottom in a process of its own, in profile ci, whatever fails on the way.
+
+    It runs with all the rights of whoever calls it: for a notebook of one's own. Cells tagged "keep" are left out, as
+    at grading.
+
+    Args:
+        path: the notebook; it is not changed.
+        seconds: for each cell.
+
+    Returns:
+        Name of each cell with visible tests to what its error says, empty where all is right.
+
+    Raises:
+        GanlabError: no such notebook, or one without tests.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellTimeoutError
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, ValueError) as error:
+        raise GanlabError(f"cannot read {path} as a notebook ({type(error).__name__}); give the .ipynb file that you "
+                          "would hand in") from None
+    tests = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if _is_test(cell)}
+    if not tests:
+        raise GanlabError(f"{path} has no cells with tests: is it the assignment's notebook, with its marks?")
+    notebook.cells = [cell for cell in notebook.cells if "keep" not in cell.metadata.get("tags", ())]
+    client = NotebookClient(notebook, timeout=seconds, kernel_name="python3", allow_errors=True,
+                            interrupt_on_timeout=True)
+    profile = os.environ.get("GANLAB_PROFILE")
+    os.environ["GANLAB_PROFILE"] = "ci"
+    try:
+        client.execute(cwd=str(path.absolute().parent))
+    except CellTimeoutError as error:
+        raise GanlabError(f"a cell of {path} took more than {seconds:.0f} s: {str(error).splitlines()[0]}") from None
+    finally:
+        if profile is None:
+            del os.environ["GANLAB_PROFILE"]
+        else:
+            os.environ["GANLAB_PROFILE"] = profile
+    return {name: _said(cell) for name, cell in tests.items()}
+
+
+def _is_test(cell: Any) -> bool:
+    marks = cell.metadata.get("nbgrader", {})
+    return cell.cell_type == "code" and bool(marks.get("grade")) and not marks.get("solution")
+
+
+def _said(cell: Any) -> str:
+    errors = [output for output in cell.outputs if output.output_type == "error"]
+    return f"{errors[0].ename}: {errors[0].evalue}".strip(": ") if errors else ""
