@@ -9,7 +9,7 @@ QUIET = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
 # Two threads that sleep while they wait: small networks gain nothing from more, and shared machines stay usable.
 TESTING = OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} MPLBACKEND=$${MPLBACKEND:-agg}
 
-.PHONY: help setup lab test test-all prove colab lessons bench quality constraints clean
+.PHONY: homework-stress help setup lab test test-all prove colab lessons bench quality constraints clean
 help:
 	@echo "make lab       open the lessons in JupyterLab"
 	@echo "make test      style, types, all tests, and every lesson in profile ci"
@@ -18,6 +18,7 @@ help:
 	@echo "make prove     the homework's reference solutions with twenty seeds; right answers of other kinds, trained"
 	@echo "make lessons   run every lesson in profile laptop and keep its cleaned output"
 	@echo "make bench     speed of training;  make quality: what the models reach on MNIST"
+	@echo "make homework-stress  two hundred hand-ins graded, killed and resumed (a quarter of an hour)"
 	@echo "make clean     remove the environments, caches and runs (downloaded data stays)"
 
 setup: $(STAMP)
@@ -88,6 +89,9 @@ quality: $(STAMP)
 constraints: $(STAMP)
 	@$(PYTHON) -m pip list --format=freeze --exclude-editable \
 	  | grep -v -E '^(nvidia-|cuda-|triton=|pip=)' > constraints.new && mv constraints.new constraints.txt
+
+homework-stress: $(STAMP)
+	@$(PYTHON) benchmarks/grading.py
 
 clean:
 	rm -rf $(VENV) .venv-colab runs build dist .mypy_cache .pytest_cache .ruff_cache
