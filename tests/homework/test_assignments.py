@@ -314,7 +314,7 @@ FILES = [
 HANDED_IN = [case for case in FILES if case[0] in NAMES]
 
 
-@pytest.mark.parametrize("name,what,change,said,loses", HANDED_IN, ids=[f"{name}: {what}" for name, what, *_ in HANDED_IN])
+@pytest.mark.parametrize("name,what,change,said,loses", HANDED_IN, ids=[f"{case[0]}: {case[1]}" for case in HANDED_IN])
 def test_files_that_are_not_right(name, what, change, said, loses, at):
     change(at(name))
     solved = Solved(name, {})
