@@ -372,8 +372,8 @@ def loud() -> dict[str, Case]:
 
 def prying(course: Path, port: int) -> dict[str, Case]:
     root = str(course)
-    reads = (f"import glob, os\nfound = []\nfor pattern in ({root!r} + '/**', '/' + 'root/*', '/' + 'home/*', '/etc/shadow',"
-             f" '/proc/[0-9]*/environ'):\n    found += glob.glob(pattern, recursive=True)\n"
+    reads = (f"import glob, os\nfound = []\nfor pattern in ({root!r} + '/**', '/' + 'root/*', '/' + 'home/*',"
+             f" '/etc/shadow', '/proc/[0-9]*/environ'):\n    found += glob.glob(pattern, recursive=True)\n"
              "for path in found:\n    try: print(path, open(path, errors='replace').read()[:20_000])\n"
              "    except OSError as error: print(path, error)\n")
     writes = (f"import os, shutil, sqlite3\nroot = {root!r}\n"
