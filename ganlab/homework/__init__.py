@@ -3,7 +3,8 @@
 In the order of reading: `assignment` (a notebook and its judge), `judging` (what a judge may ask), `collect` (what is
 handed in), `rebuild` (answers into the instructor's notebook), `kernel` (runs inside the isolation, judges nothing),
 `sandbox` (the isolation), `session` (a notebook as it runs, whatever hangs or dies), `grading` (one result a
-submission), `clean` (nothing that is kept acts), `gradebook` (nbgrader's files).
+submission), `clean` (nothing that is kept acts), `gradebook` (nbgrader's files), `feedback` and `export` (what goes
+back).
 """
 
 from ganlab.homework.assignment import Assignment

@@ -7,7 +7,7 @@ from ganlab.homework import gradebook
 from ganlab.homework.assignment import Assignment
 from ganlab.homework.grading import write_atomically
 
-CONFIG = '''"""nbgrader reads this when it is started here, for example `nbgrader formgrader` or `nbgrader export`."""
+CONFIG = '''"""Read by nbgrader where it is started here: `jupyter lab` with its Formgrader, or `nbgrader export`."""
 
 c = get_config()  # noqa: F821
 c.CourseDirectory.root = "."

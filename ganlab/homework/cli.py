@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganlab.cli import Parser, count
+from ganlab.errors import GanlabError
 
 EXAMPLES = """examples, in the order of a term:
   ganlab homework doctor                             can students' code be isolated here?
@@ -13,7 +14,11 @@ EXAMPLES = """examples, in the order of a term:
   ganlab homework check dcgan.ipynb                  for students: the visible tests of their notebook
   ganlab homework collect dcgan moodle.zip --course ~/gan-course
   ganlab homework grade dcgan --course ~/gan-course -j 2
-  ganlab homework grade dcgan --course ~/gan-course --resume"""
+  ganlab homework grade dcgan --course ~/gan-course --resume
+  cd ~/gan-course && jupyter lab                     by hand: Formgrader, in the menu Nbgrader
+  ganlab homework feedback dcgan --course ~/gan-course --zip feedback.zip
+  ganlab homework export dcgan --course ~/gan-course
+  ganlab homework export dcgan --course ~/gan-course --fill Grades.csv"""
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -70,7 +75,29 @@ def parser() -> argparse.ArgumentParser:
     option("--student", action="append", default=[], metavar="ID", help="only this one; may be repeated")
     isolation(option)
 
-    isolation(command("doctor", "find out whether students' code can be isolated here, and how", doctor))
+    option = command("feedback", "write the pages that students get back: points, reasons, comments", feedback)
+    option("name", metavar="NAME", help="of the assignment")
+    course(option)
+    option("--student", action="append", default=[], metavar="ID", help="only this one; may be repeated")
+    option("--zip", metavar="FILE", type=Path, help="all pages in one new file, too, which Moodle takes back as it is")
+
+    option = command("export", "write the grades as CSV, or into the file that Canvas or Moodle exports", export)
+    option("name", metavar="NAME", help="of the assignment")
+    course(option)
+    option("--fill", metavar="FILE", type=Path, help="what Canvas (Grades, Export) or Moodle (Download grading "
+           "worksheet) exports; it is not changed, but written anew with one column filled")
+    option("--out", metavar="FILE", type=Path, help="the file to write (default: NAME.csv in the course folder; with "
+           "--fill, beside that file and with -filled in its name)")
+    option("--overwrite", action="store_true", help="if the file to write is there, replace it")
+    option("--column", default="", metavar="HEADING", help="with --fill: which column (default: named like the "
+           "assignment, or Grade)")
+    option("--by", default="", metavar="HEADING", help="with --fill: the column that says who it is (default: of ID, "
+           "Identifier, SIS Login ID and the like, the one in which most are found)")
+    option("--scale", action="store_true", help="with --fill: convert to the points that the platform gives")
+    option("--waiting", action="store_true", help="with --fill: also grades in which something by hand is missing")
+
+    isolation(command("doctor", "find out whether students' code can be isolated here, and how, and whether nbgrader "
+                      "is ready", doctor))
     return top
 
 
@@ -153,9 +180,65 @@ def _split(name: str) -> tuple[str, str]:
     return first, last
 
 
+def feedback(args: argparse.Namespace) -> int:
+    from ganlab.homework.assignment import Assignment
+    from ganlab.homework.feedback import feedback, pack
+
+    if args.zip and args.zip.exists():
+        raise GanlabError(f"{args.zip} is there already; move it away or give another name")
+    done = feedback(args.course, Assignment.find(args.course, args.name), args.student)
+    for student in done.missing:
+        print(f"no page: {student}: there is no notebook in {args.course / 'autograded'}; grade again", file=sys.stderr)
+    for student in done.waiting:
+        print(f"not wholly graded: {student}: the page says so", file=sys.stderr)
+    print(f"{len(done.pages)} pages are in {args.course / 'feedback'}")
+    if args.zip:
+        pack(args.course, args.name, done.pages, args.zip)
+        print(f"all of them are in {args.zip}")
+    return int(bool(done.missing))
+
+
+def export(args: argparse.Namespace) -> int:
+    from ganlab.homework import export as exporting
+    from ganlab.homework import gradebook
+    from ganlab.homework.assignment import Assignment
+
+    out = args.out or (args.fill.with_name(f"{args.fill.stem}-filled{args.fill.suffix}") if args.fill
+                       else args.course / f"{args.name}.csv")
+    if args.fill and out.absolute() == args.fill.absolute():
+        raise GanlabError(f"{out} is the platform's file, which stays as it is; give another --out")
+    if out.exists() and not args.overwrite:
+        raise GanlabError(f"{out} is there already; give another --out, or --overwrite to replace it")
+    entries = gradebook.entries(args.course, Assignment.find(args.course, args.name))
+    if not args.fill:
+        out.write_bytes(exporting.table(args.course, args.name, entries).encode("utf-8", "replace"))
+        waiting = [student for student, entry in entries.items() if entry.waiting]
+        print(f"{len(entries)} grades of {args.name} are in {out}"
+              + (f"; not wholly graded by hand: {', '.join(waiting)}" if waiting else ""))
+        return 0
+    try:
+        given = args.fill.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GanlabError(f"cannot read {args.fill} as text in UTF-8 ({type(error).__name__}); give the file as the "
+                          "platform exports it, not opened and saved by a spreadsheet") from None
+    done = exporting.fill(given, args.name, entries, column=args.column, by=args.by, scale=args.scale,
+                          waiting=args.waiting)
+    out.write_bytes(done.text.encode())
+    for title, lines in (("replaced", [f"{student}: {what}" for student, what in done.replaced.items()]),
+                         ("left as it was", [f"{student}: {why}" for student, why in done.kept.items()]),
+                         ("graded here, not in the file", done.absent), ("in the file, not graded here", done.without),
+                         ("look at this", done.notes)):
+        for said in lines:
+            print(f"{title}: {said}", file=sys.stderr)
+    print(f"{len(done.grades)} grades of {args.name} are in {out}, in column {done.column!r}; students are known by "
+          f"{done.by!r}")
+    return int(bool(done.kept or done.absent))
+
+
 def doctor(args: argparse.Namespace) -> int:
     from ganlab.homework import sandbox
 
+    print(_nbgrader())
     way = sandbox.choose(args.isolation, trust=args.trust, image=args.image)
     user = "as root" if getattr(way, "root", False) else "as an ordinary user"
     print(f"isolation  {way.name}, {user}")
@@ -166,3 +249,20 @@ def doctor(args: argparse.Namespace) -> int:
     return 0
 
 
+def _nbgrader() -> str:
+    """What of nbgrader, and of the server in which formgrader opens, is here."""
+    from importlib import metadata
+
+    from ganlab.homework.assignment import INSTALL
+
+    there = dict[str, str]()
+    for name in ("nbgrader", "nbconvert", "jupyterlab"):
+        try:
+            there[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    if "nbgrader" not in there:
+        return f"nbgrader   missing: {INSTALL}"
+    return (f"nbgrader   {there['nbgrader']}; pages by nbconvert {there.get('nbconvert', 'missing')}\nformgrader "
+            + (f"in JupyterLab {there['jupyterlab']}: `jupyter lab` in the course folder, menu Nbgrader"
+               if "jupyterlab" in there else 'needs JupyterLab: pip install "ganlab[lab]"'))

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,82 @@ def fill(course: Path, assignment: Assignment, results: Mapping[str, Mapping[str
                 write_atomically(folder / "timestamp.txt", time)
             written += 1
     return written
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the gradebook holds of one graded cell; `points` counts what people entered, and `extra` is within them."""
+
+    points: float
+    max: float
+    extra: float
+    by_hand: bool
+    waiting: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the gradebook holds of one submission.
+
+    Attributes:
+        timestamp: when it was handed in, in UTC, or empty.
+        questions: by grade id, in the order of the notebook.
+        comments: by grade id of the answer: what people wrote, else what was found.
+        penalty: points taken off for lateness.
+        score: of all questions, less the penalty, as `nbgrader export` has it.
+    """
+
+    student: str
+    first_name: str
+    last_name: str
+    email: str
+    timestamp: str
+    questions: dict[str, Question]
+    comments: dict[str, str]
+    penalty: float
+    score: float
+    max_score: float
+
+    @property
+    def waiting(self) -> list[str]:
+        """Questions that people still have to look at."""
+        return [name for name, question in self.questions.items() if question.waiting]
+
+
+def entries(course: Path, assignment: Assignment) -> dict[str, Entry]:
+    """All that the gradebook holds of an assignment, by student.
+
+    Raises:
+        GanlabError: nothing of it is graded.
+    """
+    nothing = GanlabError(f"nothing of {assignment.name} is graded in {course / 'gradebook.db'}; "
+                          f"`ganlab homework grade {assignment.name}` does that")
+    if not (course / "gradebook.db").is_file():
+        raise nothing
+    order = [cell.metadata.nbgrader.grade_id for cell in assignment.source.cells if "nbgrader" in cell.metadata]
+    found = dict[str, Entry]()
+    with opened(course) as gradebook:
+        for submission in gradebook.assignment_submissions(assignment.name):
+            grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+            grades.sort(key=lambda grade: order.index(grade.name) if grade.name in order else len(order))
+            questions = {grade.name: Question(grade.score, grade.max_score, grade.extra_credit or 0.0,
+                                              grade.manual_score is not None, grade.needs_manual_grade)
+                         for grade in grades}
+            comments = {comment.name: comment.comment for notebook in submission.notebooks
+                        for comment in notebook.comments if comment.comment}
+            student, penalty = submission.student, submission.late_submission_penalty or 0.0
+            found[student.id] = Entry(
+                student.id, student.first_name or "", student.last_name or "", student.email or "",
+                f"{submission.timestamp:%Y-%m-%d %H:%M:%S}" if submission.timestamp else "", questions, comments,
+                penalty, max(0.0, submission.score - penalty), submission.max_score)
+    if not found:
+        raise nothing
+    return dict(sorted(found.items()))
+
+
+def notebook(course: Path, assignment: Assignment, student: str) -> dict[str, Any]:
+    """What `fill` wrote to `autograded/`; empty if it is not there."""
+    return _read(course / "autograded" / student / assignment.name / f"{assignment.name}.ipynb")
 
 
 def _enter(gradebook: Any, assignment: Assignment, student: str, result: Mapping[str, Any],

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ganlab.homework import gradebook, grading
+from ganlab.homework import Assignment, feedback, gradebook, grading
 from tests.homework import handins
+from tests.homework.test_feedback import acting, leaks
 
 NAMES = list(handins.cases(Path("/nowhere"), 1))
 
@@ -118,8 +119,6 @@ def test_fair(graded, name):
 def test_the_gradebook_takes_all_of_it(graded):
     """As the last step of grading does, for notebooks of every kind; the hand-ins stay as they are."""
     course, outcome, before, _ = graded
-    from ganlab.homework import Assignment
-
     assert gradebook.fill(course, Assignment.find(course, "tiny"), outcome.results) == len(NAMES)
     with gradebook.opened(course) as opened:
         scores = {submission.student.id: submission.score for submission in opened.assignment_submissions("tiny")}
@@ -127,3 +126,13 @@ def test_the_gradebook_takes_all_of_it(graded):
                       for name, result in outcome.results.items()}
     kept = {path: value for path, value in hashes(course).items() if path.split("/")[0] in ("source", "submitted")}
     assert kept == {path: value for path, value in before.items() if path.split("/")[0] in ("source", "submitted")}
+
+
+def test_the_feedback_of_all_of_it(graded):
+    """Everyone gets a page, in which nothing acts, nothing hidden is, and which is small."""
+    course, _, _, _ = graded
+    written = feedback.feedback(course, Assignment.find(course, "tiny"))
+    assert set(written.pages) == set(NAMES) and not written.missing
+    for name, path in written.pages.items():
+        page = path.read_text(encoding="utf-8")
+        assert acting(page) == [] and leaks(page) == [] and len(page) < 2_000_000, name
