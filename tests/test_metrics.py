@@ -283,7 +283,7 @@ def test_mode_coverage_counts_modes_and_good_samples():
 @pytest.fixture(scope="module")
 def judged(real_images):
     train, held_out = real_images.split(300)
-    return Judge.trained_on(train, steps=250), train, held_out
+    return Judge.trained_on(train, steps=400), train, held_out
 
 
 def test_judge_reads_real_digits(judged):

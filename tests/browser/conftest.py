@@ -329,4 +329,7 @@ def page(browser, request):
 def pytest_runtest_makereport(item, call):
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    if report.failed:
+        report.sections += [("the server's last words", lab.log.read_text()[-3000:])
+                            for lab in item.funcargs.values() if isinstance(lab, Lab)]
     return report
