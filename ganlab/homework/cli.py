@@ -209,9 +209,10 @@ def export(args: argparse.Namespace) -> int:
         raise GanlabError(f"{out} is the platform's file, which stays as it is; give another --out")
     if out.exists() and not args.overwrite:
         raise GanlabError(f"{out} is there already; give another --out, or --overwrite to replace it")
-    entries = gradebook.entries(args.course, Assignment.find(args.course, args.name))
+    assignment = Assignment.find(args.course, args.name)
+    entries = gradebook.entries(args.course, assignment)
     if not args.fill:
-        out.write_bytes(exporting.table(args.course, args.name, entries).encode("utf-8", "replace"))
+        out.write_bytes(exporting.table(args.course, assignment, entries).encode("utf-8", "replace"))
         waiting = [student for student, entry in entries.items() if entry.waiting]
         print(f"{len(entries)} grades of {args.name} are in {out}"
               + (f"; not wholly graded by hand: {', '.join(waiting)}" if waiting else ""))

@@ -20,27 +20,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganlab.errors import GanlabError
+from ganlab.homework import gradebook
+from ganlab.homework.assignment import Assignment
 from ganlab.homework.clean import line
 from ganlab.homework.collect import Refused, student_id
 from ganlab.homework.gradebook import Entry
-from ganlab.homework.grading import load_result, result_file
 
 STUDENTS = ("ID", "Identifier", "SIS User ID", "SIS Login ID", "ID number", "Username", "Email address")
-FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
+UNSEEN = r"\s\x00-\x1f\u200b-\u200f\u202a-\u202e\u2060\ufeff"
+FORMULA = re.compile(rf"'*[{UNSEEN}]*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
 POSSIBLE = "Points Possible"
 
 
-def table(course: Path, name: str, entries: Mapping[str, Entry]) -> str:
+def table(course: Path, assignment: Assignment, entries: Mapping[str, Entry]) -> str:
     r"""The grades of one assignment, a row for everyone who handed in, as CSV that no spreadsheet takes for a program.
 
     Columns: student, names, email, assignment, time of the hand-in (UTC), each question, penalty, score, max_score,
     `waiting` (questions still to be graded by hand), and the one-line reason.
 
     How it is made safe: Python's `csv` quotes commas, quotes and line breaks. A spreadsheet runs a text that begins
-    with `=`, `+`, `-`, `@` (also after blanks, or in the wide form of East Asian keyboards), a tab or a line break;
-    such a text gets an apostrophe before it, by which spreadsheets mark texts. So does one that has the apostrophe
-    already: taking one off gives back what it was. Points are written as bare numbers, a negative one too, and every
-    text in quotes. Excel wants a byte order mark to read UTF-8, and CR LF line ends: both are there.
+    with `=`, `+`, `-`, `@` (also after what is blank or not to be seen, or in the wide form of East Asian keyboards),
+    a tab or a line break; such a text gets an apostrophe before it, by which spreadsheets mark texts. So does one that
+    has the apostrophe already: taking one off gives back what it was. Points are written as bare numbers, a negative
+    one too, and every text in quotes. Excel wants a byte order mark to read UTF-8, and CR LF line ends: both are there.
     """
     questions = next(iter(entries.values())).questions
     out = io.StringIO(newline="")
@@ -48,11 +50,11 @@ def table(course: Path, name: str, entries: Mapping[str, Entry]) -> str:
     writer.writerow(["student", "last_name", "first_name", "email", "assignment", "timestamp", *map(_safe, questions),
                      "penalty", "score", "max_score", "waiting", "reason"])
     for student, entry in entries.items():
-        result = load_result(result_file(course, name, student)) or {}
-        texts = (student, entry.last_name, entry.first_name, entry.email, name, entry.timestamp)
+        reason = gradebook.found(course, assignment, student).get("reason", "")
+        texts = (student, entry.last_name, entry.first_name, entry.email, assignment.name, entry.timestamp)
         points = [entry.questions[question].points for question in questions]
         writer.writerow([*map(_safe, texts), *map(_plain, (*points, entry.penalty, entry.score, entry.max_score)),
-                         *map(_safe, (", ".join(entry.waiting), result.get("reason", "")))])
+                         *map(_safe, (", ".join(entry.waiting), reason))])
     return "\ufeff" + out.getvalue()
 
 
@@ -218,8 +220,8 @@ def _find(header: list[str], name: str, column: str, canvas: bool) -> int:
     else:
         found = [n for n, text in enumerate(header) if text in assignments]
     if len(found) != 1:
-        what = f"{len(found)} columns" if found else "no column"
-        raise GanlabError(f"the file has {what} {column or f'for {name}'!r}; say which by --column, one of: "
+        what, which = f"{len(found)} columns" if found else "no column", repr(column) if column else f"for {name}"
+        raise GanlabError(f"the file has {what} {which}; say which by --column, one of: "
                           + "; ".join(line(text, 60) for text in (assignments or header)))
     return found[0]
 

@@ -20,7 +20,7 @@ from ganlab.errors import GanlabError
 from ganlab.homework import clean, gradebook
 from ganlab.homework.assignment import Assignment
 from ganlab.homework.collect import roster
-from ganlab.homework.grading import load_result, result_file, write_atomically
+from ganlab.homework.grading import write_atomically
 
 MAX_PAGE, MAX_OUTPUT, MAX_CELL, MAX_FORMATTED = 4_000_000, 5_000, 15_000, 150_000
 TAGS = frozenset(["a", "b", "blockquote", "br", "code", "dd", "del", "details", "div", "dl", "dt", "em", "h1", "h2",
@@ -64,9 +64,7 @@ def feedback(course: Path, assignment: Assignment, students: Iterable[str] = ())
         if not notebook.get("cells"):
             done.missing.append(student)
             continue
-        result = load_result(result_file(course, assignment.name, student)) or {}
-        graded = notebook.get("metadata", {}).get("ganlab", {}).get("fingerprint")
-        found = result.get("questions", {}) if graded and result.get("fingerprint") == graded else {}
+        found = gradebook.found(course, assignment, student).get("questions", {})
         folder = course / "feedback" / student / assignment.name
         write_atomically(folder / f"{assignment.name}.html", page(assignment, entries[student], notebook["cells"],
                          {name: question["reason"] for name, question in found.items()}))

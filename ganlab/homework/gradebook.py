@@ -12,7 +12,7 @@ from typing import Any
 
 from ganlab.errors import GanlabError
 from ganlab.homework.assignment import INSTALL, Assignment, flag
-from ganlab.homework.grading import result_file, write_atomically
+from ganlab.homework.grading import load_result, result_file, write_atomically
 
 NO_RESPONSE = "No response."
 
@@ -166,6 +166,13 @@ def entries(course: Path, assignment: Assignment) -> dict[str, Entry]:
 def notebook(course: Path, assignment: Assignment, student: str) -> dict[str, Any]:
     """What `fill` wrote to `autograded/`; empty if it is not there."""
     return _read(course / "autograded" / student / assignment.name / f"{assignment.name}.ipynb")
+
+
+def found(course: Path, assignment: Assignment, student: str) -> dict[str, Any]:
+    """The result that `fill` entered; empty if the file is gone, or is of another run."""
+    result = load_result(result_file(course, assignment.name, student)) or {}
+    graded = notebook(course, assignment, student).get("metadata", {}).get("ganlab", {}).get("fingerprint")
+    return result if graded and result.get("fingerprint") == graded else {}
 
 
 def _enter(gradebook: Any, assignment: Assignment, student: str, result: Mapping[str, Any],
