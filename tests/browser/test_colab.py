@@ -26,7 +26,7 @@ def classic(chromium, tmp_path):
 def test_chunks_with_pictures_and_a_slider_between_them(classic, page):
     colab = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('google.colab')\n"
     page.goto(classic.address(notebook(classic, [colab + CELLS[0].replace("100_000", "100")])))
-    # What the page knows of its kernel: the classic server can miss a kernel's first words and call it starting for ever.
+    # As the page sees it: the classic server can miss a kernel's first words and call it starting for ever.
     page.wait_for_function("""() => {
         const kernel = window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel;
         return kernel && kernel.is_connected() && kernel.info_reply.protocol_version;

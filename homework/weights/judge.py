@@ -100,7 +100,9 @@ moves = [[float(row["step"]), names.index(row["name"]), float(row["value"])] for
          if row["kind"] == "weights"]
 [moves, column(history, "step"), [column(history, "weight/" + name) for name in names]]""",
                                    names=list(NAMES), each=True)
+    if len(moves) < 2:
+        return False
     # A row shows the weights as they were at its last step, counted from 1; a move holds from its step on, from 0.
     told = [shown[int(which), row] == latest[-1] for which in set(moves[:, 1]) for row, step in enumerate(steps)
             if (latest := [value for at, name, value in moves if name == which and at < step])]
-    return len(moves) >= 2 and len(told) > 0 and np.mean(told) > 0.9
+    return len(told) > 0 and np.mean(told) > 0.9
