@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     option("--size", type=count, help="height and width to bring the images to")
     option("--channels", type=int, choices=[1, 3], help="1: grey, 3: colour")
     option("--augment", action="store_true", help="mirror and crop the images of both domains at random")
-    option("--batch-size", type=count, help="images a step (default: the model's)")
+    option("--batch-size", type=count, help="images a step, in all processes together (default: the model's)")
     option("--lr", type=number, metavar="RATE", **values, help="2e-4 or generator=1e-4 (default: the model's)")
     option("--objective", help="adversarial objective, for example least-squares")
     option("--schedule", help='who moves when, for example "discriminator_steps(5)" (default: the model\'s)')
@@ -119,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     option("--seed", type=int, help="decides all randomness (default: 0)")
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
     option("--precision", choices=["float32", "bf16", "fp16"], help="of the networks (default: float32)")
+    option("--share-statistics", action="store_true", help="in several processes, batch norm sees the whole batch")
     option("--out", metavar="FILE", help="checkpoint (default: runs/MODEL-DATA.pt)")
     option("--save-every", type=count, metavar="STEPS", help="default: only at the end")
     option("--log-every", type=count, metavar="STEPS", help="steps a row of the history (default: 10)")
@@ -243,13 +244,15 @@ def train(args: argparse.Namespace) -> int:
         training = Training(model, images, seed, batch_size=args.batch_size or preset.get("batch_size"),
                             schedule=args.schedule,
                             decay=None if args.decay is None else (args.decay, args.steps),
-                            learning_rate=default | _for_each(default, rates), **how)
+                            learning_rate=default | _for_each(default, rates),
+                            share_statistics=args.share_statistics, **how)
     if training.main:
         # The number is always said, since some launchers start fewer processes than they were asked for.
         number = training.model.share[1]
         where = f"{training.device.type}, {number} process{'es' * (number > 1)}"
+        each = f" ({training.batch_size // number} in each process)" * (number > 1)
         print(f"{training.model.name} on {len(training.data)} images of {training.data.name} ({where}), "
-              f"step {training.step} of {args.steps}, batches of {training.batch_size}, to {out}")
+              f"step {training.step} of {args.steps}, batches of {training.batch_size}{each}, to {out}")
     try:
         training.run(max(0, args.steps - training.step))
     except KeyboardInterrupt:
@@ -271,7 +274,7 @@ def _refuse_differences(asked: dict[str, Any], options: dict[str, Any], training
 
     saved = training.recording() | {"augment": getattr(training.data, "augment", False)}
     wanted = {key: asked[key] for key in ("model", "seed", "batch_size") if key in asked} | options
-    wanted |= {"augment": True} if asked.get("augment") else {}
+    wanted |= {name: True for name in ("augment", "share_statistics") if asked.get(name)}
     wanted |= {"schedule": str(parse(asked["schedule"]))} if "schedule" in asked else {}
     for key, value in wanted.items():
         kept = (saved | saved["config"]).get(key)

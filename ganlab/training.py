@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import ganlab
-from ganlab import models, objectives
+from ganlab import models, objectives, processes
 from ganlab.checkpoint import read, write
 from ganlab.data.domains import Domains
 from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
@@ -67,6 +67,7 @@ class Training:
         save_every: steps between two saves; by default only at the end.
         tensorboard: folder for TensorBoard's event files.
         replay: interventions of an earlier run, to be made again at their steps.
+        share_statistics: in several processes, batch norm sees the whole batch, and not each process its own part.
 
     Attributes:
         step: steps done.
@@ -84,7 +85,7 @@ class Training:
                  precision: str = "float32", log_every: int = 10,
                  checkpoint: str | os.PathLike[str] | None = None, save_every: int | None = None,
                  tensorboard: str | os.PathLike[str] | None = None,
-                 replay: Sequence[Intervention | Sequence[Any]] = ()) -> None:
+                 replay: Sequence[Intervention | Sequence[Any]] = (), share_statistics: bool = False) -> None:
         if precision not in PRECISIONS:
             raise GanlabError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.model, self.seed, self.precision, self.log_every = model, int(seed), precision, int(log_every)
@@ -93,6 +94,10 @@ class Training:
         self.decay = _decay(decay)
         _check_players(self.schedule, model)
         self._fresh = not model.trained
+        # None, as in files that know nothing of it, where it was not asked for.
+        self.share_statistics = share_statistics or None
+        if share_statistics:
+            processes.share_statistics(model)
         self.network, self.device, self._reduce = self._place(device)
         data = as_dataset(data)
         _check_kind(model, data)
@@ -266,6 +271,11 @@ class Training:
     def _loop(self, until: int | None, stop: Callable[[], bool], bar: tqdm[Any] | None = None) -> None:
         """Steps until that many are done in all, or `stop()`; leaves the history and the checkpoint up to date."""
         self._row_time = time.perf_counter()
+        with processes.company(self.checkpoint) if self._reduce else contextlib.nullcontext():
+            self._steps(until, stop, bar)
+
+    def _steps(self, until: int | None, stop: Callable[[], bool], bar: tqdm[Any] | None) -> None:
+        ended = False
         try:
             while until is None or self.step < until:
                 with self.model.lock:
@@ -280,9 +290,12 @@ class Training:
                         self._autosave()
                 if bar is not None:
                     bar.update()
+            ended = True
         finally:
-            with self.model.lock:
-                self._close_row(bar)
+            # Several processes close a row together, and where one has failed the others are elsewhere.
+            if ended or not self._reduce:
+                with self.model.lock:
+                    self._close_row(bar)
         if self.checkpoint:
             self.save(self.checkpoint)
 
@@ -407,7 +420,7 @@ class Training:
         return {"model": self.model.name, "config": self.model.config, "model_seed": self.model.seed,
                 "fresh": self._fresh, "seed": self.seed, "batch_size": self.batch_size,
                 "schedule": self._first_schedule, "decay": self.decay, "precision": self.precision,
-                "log_every": self.log_every,
+                "log_every": self.log_every, "share_statistics": self.share_statistics,
                 "weights": self._initial["weights"], "learning_rates": self._initial["learning_rates"],
                 "data": {"spec": dict(self.data.spec), "fingerprint": self._fingerprint},
                 "step": self.step, "interventions": [list(entry) for entry in self.interventions]}
@@ -431,17 +444,20 @@ class Training:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything that is needed to go on to one file, atomically; the file before is kept beside it.
 
+        Where several processes train, all must call it; one of them writes.
+
         Raises:
             CheckpointError: it could not be written; what was saved before is untouched.
         """
         with self.model.lock:
+            pools = processes.gather_pools(self.model) if self._reduce else None
             if not self.main:
                 return
             if not all(p.isfinite().all() for p in self.model.parameters()):
                 raise CheckpointError(f"{path} was not written: the networks hold NaN or infinite numbers. Restore the "
                                       "last checkpoint and lower the learning rate.")
             write(path, {
-                **self.recording(), "ganlab": ganlab.__version__, "state": self.model.state_dict(),
+                **self.recording(), "ganlab": ganlab.__version__, "state": self.model.state_dict(), "pools": pools,
                 "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
                 "scaler": self.scaler.state_dict(), "schedule_state": self.schedule.state(),
                 **{f"{kind}_now": dict(controls) for kind, controls in self._controls.items()},
@@ -500,6 +516,7 @@ class Training:
             self.model.load_state_dict(content["state"])
         except RuntimeError as error:
             raise CheckpointError(f"{path} does not fit this {self.model.name}: {error}") from None
+        processes.share_out_pools(self.model, content.get("pools"))
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(content["optimizers"][name])
         if self.scaler.is_enabled() and content["scaler"]:
@@ -543,7 +560,8 @@ class Training:
             raise CheckpointError(f"the run was trained on {then}, this is {here}; pass the same data set")
         arguments = {"batch_size": content["batch_size"], "learning_rate": content["learning_rates"],
                      "schedule": content["schedule"], "decay": content.get("decay"),
-                     "precision": content["precision"], "log_every": content["log_every"]}
+                     "precision": content["precision"], "log_every": content["log_every"],
+                     "share_statistics": bool(content.get("share_statistics"))}
         return cls(model, data, content["seed"], device=device, **{**arguments, **changes})
 
     # ---- processes ----------------------------------------------------------------------------------------------
@@ -555,7 +573,7 @@ class Training:
 
     def _place(self, device: str | torch.device | None
                ) -> tuple[nn.Module, torch.device, Callable[[Tensor], Tensor] | None]:
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if processes.count() == 1:
             chosen = choose_device(device)
             self.model.share = (0, 1)
             return self.model.to(chosen), chosen, None

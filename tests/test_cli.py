@@ -164,16 +164,6 @@ class TestTrain:
         assert error.splitlines()[-1] == \
             f"ganlab: stopped after step {checkpoint.read('x.pt')['step']}; --resume goes on from x.pt"
 
-    @pytest.mark.slow
-    def test_several_processes_speak_with_one_voice(self):
-        pytest.importorskip("accelerate", reason="accelerate is not installed")
-        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-                               "-m", "ganlab", "train", "gan", "--steps", "4", "--out", "x.pt", *TINY],
-                              env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("gan on 1497 images of digits (cpu, 2 processes)") == 1
-        assert checkpoint.read("x.pt")["step"] == 4
-
 
 class TestErrors:
     @pytest.mark.parametrize("words, said", [

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import weakref
@@ -560,36 +559,6 @@ def test_tensorboard_events_are_written(digits, tmp_path):
 
 
 # ---- several processes ------------------------------------------------------------------------------------------
-
-SCRIPT = textwrap.dedent("""
-    import os, sys, torch
-    torch.set_num_threads(1)
-    from ganlab import data, models
-    from ganlab.training import Training
-    model = models.create("gan", hidden=(32,), latent=8)
-    t = Training(model, data.load("digits"), batch_size=16, device="cpu", checkpoint=sys.argv[1], save_every=25)
-    t.run(50)
-    open(sys.argv[1] + ".wrote." + os.environ.get("RANK", "0"), "w").write(str(t.main))
-""")
-
-
-def test_two_processes_with_half_the_batch_each_give_the_result_of_one(digits, tmp_path):
-    script, out = tmp_path / "two.py", tmp_path / "two.pt"
-    script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(out)],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("training in 2 processes on cpu") == 1, "said once, by the main process"
-    assert done.stderr.count(" 0/50 ") == 1, "one progress bar"
-    assert (tmp_path / "two.pt.wrote.0").read_text() == "True" and (tmp_path / "two.pt.wrote.1").read_text() == "False"
-    two, one = Training.restore(out, device="cpu"), training(digits).run(50, progress=False)
-    assert two.step == 50
-    worst = max((a - b).abs().max().item() for a, b in
-                zip(two.model.state_dict().values(), one.model.state_dict().values(), strict=True))
-    assert worst < 1e-5
-    assert two.history["D(x)"] == pytest.approx(one.history["D(x)"], abs=1e-5)
-
 
 def test_a_batch_that_processes_cannot_share_is_refused():
     with pytest.raises(DataError, match="cannot be shared evenly by 2 processes"):

@@ -180,8 +180,8 @@ class Batches:
         y = None if other is None else to_float(other.to(self.device))
         if getattr(self.data, "augment", False):
             assert y is not None
-            rng = torch.Generator(self.device).manual_seed(mix(self.seed, step, 3, self.share[0]))
-            return augment(x, y, rng, together=self.data.paired)  # type: ignore[attr-defined]
+            rng = torch.Generator(self.device).manual_seed(mix(self.seed, step, 3, 0))
+            return augment(x, y, rng, self.data.paired, self.share)  # type: ignore[attr-defined]
         return x, y
 
     def _index(self, position: int) -> Tensor:
@@ -189,7 +189,8 @@ class Batches:
         return self._order[position * self.batch_size:(position + 1) * self.batch_size][rank::world]
 
 
-def augment(x: Tensor, y: Tensor, rng: torch.Generator, together: bool) -> tuple[Tensor, Tensor]:
+def augment(x: Tensor, y: Tensor, rng: torch.Generator, together: bool,
+            share: tuple[int, int] = (0, 1)) -> tuple[Tensor, Tensor]:
     """Both batches (N x C x H x W) mirrored or not, enlarged by 286 / 256 and cropped at random, each image for itself.
 
     Source: the augmentation of pix2pix (arXiv:1611.07004, section 6.2) and of CycleGAN and U-GAT-IT after it.
@@ -197,9 +198,11 @@ def augment(x: Tensor, y: Tensor, rng: torch.Generator, together: bool) -> tuple
     Args:
         rng: of the images' device.
         together: image i of x and image i of y are changed alike, since they belong together.
+        share: as in `Batches`; every process draws for the whole batch and keeps what is for its own rows.
     """
-    first = _crop(len(x), rng)
-    second = first if together else _crop(len(y), rng)
+    rank, world = share
+    first = _crop(len(x) * world, rng)[rank::world]
+    second = first if together else _crop(len(y) * world, rng)[rank::world]
     return tuple(F.grid_sample(images, F.affine_grid(theta, list(images.shape), align_corners=False),
                                padding_mode="border", align_corners=False)
                  for images, theta in ((x, first), (y, second)))  # type: ignore[return-value]

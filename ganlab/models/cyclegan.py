@@ -53,7 +53,7 @@ class Pool(nn.Module):
 
     Until `size` images are in it, it returns what it is given. From then on each image is, with probability 1/2,
     exchanged for one of the pool. Pool and number of images are buffers, so that a checkpoint holds them. Where several
-    processes train together each has a pool of its own, and a checkpoint holds the first one's.
+    processes train together each has a pool of its own, and a checkpoint holds them all.
     """
 
     images: Tensor
