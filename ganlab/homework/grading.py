@@ -30,6 +30,9 @@ from ganlab.homework.session import START, Lost, NotStarted, Session
 MAX_NOTEBOOK, MAX_FILES, MAX_FILE_BYTES = 256_000_000, 200, 100_000_000
 READING = sandbox.Limits(memory=2.0, seconds=60, processes=8)
 GIVEN = 60.0  # seconds for a cell of the instructor's, which may import a lot
+# Checks may draw from generators of the whole process, as torch's: one of them computes at a time, while others wait
+# for their students' answers.
+JUDGING = threading.Lock()
 SECTIONS = ("questions", "notes", "reason", "score", "max_score", "bonus", "manual")
 
 
@@ -241,7 +244,8 @@ class Examination:
         rng = np.random.default_rng([seed, zlib.crc32(check.name.encode())])
         asking = self.ask(check.cell)
         try:
-            share = float(check.credit(asking, rng))
+            with JUDGING:
+                share = float(check.credit(asking, rng))
         except Wrong as wrong:
             return 0.0, str(wrong)
         except Exception as error:
@@ -268,11 +272,22 @@ class Asking:
 
     def __call__(self, code: str, /, *, each: bool = False, **inputs: Any) -> Any:
         e = self._examination
-        return e.session.ask(self._mark, code, inputs, e.judge.seconds, each)
+        with _others_compute():
+            return e.session.ask(self._mark, code, inputs, e.judge.seconds, each)
 
     def alone(self, code: str, /, *, each: bool = False, **inputs: Any) -> Any:
         e = self._examination
-        return e.beside.ask("", code, inputs, e.judge.seconds, each)
+        with _others_compute():
+            return e.beside.ask("", code, inputs, e.judge.seconds, each)
+
+
+@contextlib.contextmanager
+def _others_compute() -> Iterator[None]:
+    JUDGING.release()
+    try:
+        yield
+    finally:
+        JUDGING.acquire()
 
 
 def _nodes(outputs: list[dict[str, Any]]) -> list[Any]:

@@ -45,6 +45,8 @@ class Ask(Protocol):
             each: the value is a dict of results by name, or a list of results of different shapes.
             inputs: numbers, texts, arrays, or lists of these; in the code, arrays are lists.
 
+        While it waits, other submissions are judged: seed a generator of the whole process, as torch's, after it.
+
         Returns:
             The numbers as a float64 array, of no dimension for a single number; with `each`, a dict or list of arrays.
 

@@ -63,6 +63,37 @@ def test_one_by_one_side_by_side_and_in_shards(handed_in, isolation):
     assert merged.skipped == len(CLASS) and grades(handed_in) == alone
 
 
+SHARED = """
+import random, time
+from ganlab.homework import Judge
+
+judge = Judge(seconds=2, memory=0.5)
+
+def draws(ask, rng):
+    right = []
+    for _ in range(5):
+        ask("1")
+        random.seed(7)
+        time.sleep(0.02)
+        right.append(random.random() == random.Random(7).random())
+    return all(right)
+
+for name, (cell, points) in enumerate({"test_mean": 2, "test_clamp": 3, "test_softmax": 5}.items()):
+    draws.__name__ = f"draws_{name}"
+    judge.check(cell, points)(draws)
+"""
+
+
+def test_checks_may_draw_from_what_the_whole_process_shares(handed_in, isolation):
+    """Such as torch's generator: another submission's check at the same time must not draw in between."""
+    (handed_in / "judges" / "tiny.py").write_text(SHARED)
+    for student in ("ann", "bob", "ed"):
+        (handed_in / "submitted" / student / "tiny" / "tiny.ipynb").write_bytes(CLASS["ann"])
+    outcome = grade(handed_in, isolation, jobs=3, students=["ann", "bob", "ed"])
+    assert {student: result["score"] for student, result in outcome.results.items()} == {
+        "ann": 10, "bob": 10, "ed": 10}
+
+
 def test_resume_does_what_is_missing_changed_or_broken(handed_in, isolation):
     grade(handed_in, isolation)
     before = grades(handed_in)
