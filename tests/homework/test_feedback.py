@@ -96,7 +96,7 @@ def test_a_page_is_small_whatever_was_printed(entry):
     stream = {"output_type": "stream", "name": "stdout", "text": "x" * 10**7}
     big = {"output_type": "display_data", "metadata": {}, "data": {"image/png": PNG + "\n" * 4_000_000}}
     lines = {"output_type": "stream", "name": "stdout", "text": "line\n" * 10**6}
-    page = page_of(entry, *[code("1 # " + "é" * 40_000, *[stream, lines, big] * 40)] * 100)
+    page = page_of(entry, *[code("1 # " + "é" * 40_000, *[stream, lines, big] * 40)] * 30)
     assert len(page) < 5_000_000 and "left out: the page is full" in page
     assert page.rstrip().endswith("</html>") and acting(page) == []
 
@@ -113,7 +113,7 @@ def test_no_text_takes_long(entry, hard):
 
 @pytest.fixture(scope="module")
 def graded(isolation, made_course, tmp_path_factory):
-    """A course in which friends and enemies have handed in, graded and filled, one with a grade and words by hand."""
+    """A class of friends and enemies, graded, one of them also by hand; `test_hostile.py` looks at all the others."""
     import shutil
 
     course = tmp_path_factory.mktemp("graded") / "course"
@@ -121,8 +121,7 @@ def graded(isolation, made_course, tmp_path_factory):
     cases = handins.cases(course, 1)
     students = {"ann": handins.file(notebook(why="Because **it** adds up to 1.")), "bob": cases["wrong"].content,
                 "12": cases["scripts"].content, "cy": b"<html>"} | {
-        name: cases[name].content for name in ("scripts-when-run", "one-line", "many-pictures", "keeps-what-it-sees",
-                                               "reads-the-course", "escapes")}
+        name: cases[name].content for name in ("scripts-when-run", "keeps-what-it-sees")}
     for student, content in students.items():
         folder = course / "submitted" / student / "tiny"
         folder.mkdir(parents=True)
@@ -146,7 +145,7 @@ def graded(isolation, made_course, tmp_path_factory):
 def test_everyone_gets_a_page_in_which_nothing_acts_and_nothing_hidden_is(graded):
     course, assignment = graded
     written = feedback.feedback(course, assignment)
-    assert len(written.pages) == 10 and not written.missing
+    assert len(written.pages) == 6 and not written.missing
     assert "ann" not in written.waiting and "12" in written.waiting
     for student, path in written.pages.items():
         assert path == course / "feedback" / student / "tiny" / "tiny.html"
@@ -224,7 +223,7 @@ def test_the_command(graded, tmp_path, capsys):
     words = ["homework", "feedback", "tiny", "--course", str(course)]
     assert cli.main([*words, "--zip", str(tmp_path / "all.zip")]) == 0
     said = capsys.readouterr()
-    assert "10 pages are in" in said.out and "all of them are in" in said.out
+    assert "6 pages are in" in said.out and "all of them are in" in said.out
     assert "not wholly graded: 12: the page says so" in said.err and "ann" not in said.err
     assert cli.main([*words, "--zip", str(tmp_path / "all.zip")]) == 1
     assert "is there already" in capsys.readouterr().err
