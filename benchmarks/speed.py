@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import torch
 from textbook import LOOPS
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from ganlab import data, models
 from ganlab.training import PRECISIONS, Training, choose_device
@@ -80,6 +81,19 @@ def matrix_rate(device: torch.device, precision: str) -> float:
     return 2 * n ** 3 / min(timed(lambda: a @ b, device) for _ in range(5))
 
 
+class Flops(TorchDispatchMode):
+    """Counts floating-point operations. (torch's own counter also follows the modules, and that ends with an error in a
+    gradient of a gradient.)"""
+
+    total = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        if (count := flop_registry.get(function._overloadpacket)) is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 def memory(device: torch.device) -> float:
     """GiB at the peak: of the GPU since its counter was set back, else of the process."""
     if device.type == "cuda":
@@ -114,9 +128,9 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
         ratios = [b / a for a, b in zip(times[precision], times["textbook"], strict=True)]
         step = statistics.median(times[precision])
         batches = timed(lambda t=training: [t.batches[i] for i in range(t.step, t.step + 20)], device) / 20
-        with FlopCounterMode(display=False) as counter:
+        with Flops() as counter:
             training.run(1, progress=False)
-        done = counter.get_total_flops() / step
+        done = counter.total / step
         share = done / matrix_rate(device, precision)
         print(f"  {precision:8} {statistics.median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})   "
               f"{1e3 * step:,.1f} ms a step, {work.batch_size / step:,.0f} images/s   first step "
