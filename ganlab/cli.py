@@ -31,6 +31,11 @@ EXAMPLES = {
   ganlab train cyclegan --data ./horses-and-zebras --size 256 --augment --steps 200000 --decay 100000
   ganlab train gan --data digits --steps 3000 --objective least-squares --schedule "discriminator_steps(2)"
   torchrun --standalone --nproc_per_node 2 -m ganlab train dcgan --data celeba --steps 50000""",
+    "sweep": """examples:
+  ganlab sweep cyclegan --small --size 32 --steps 800 --decay 400 --grid cycle=0,1,10 --seeds 3
+  ganlab sweep gan --steps 3000 --grid objective=minimax,non-saturating,hinge lr=1e-4,2e-4 --jobs 2
+  ganlab sweep dcgan --data celeba --size 64 --steps 50000 --grid norm=True,False --jobs 8
+  ganlab sweep ugatit --steps 200000 --save-every 5000 --grid cam=0,1000 --slurm partition=gpu gpus_per_node=1""",
     "sample": """examples:
   ganlab sample runs/gan-digits.pt
   ganlab sample runs/photos.pt --n 16 --seed 7 --out photos.png
@@ -84,7 +89,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
+        # What `sweep` does not know is for `train`, and its --seed is not short for --seeds.
         sub = commands.add_parser(name, help=text, description=text, epilog=EXAMPLES[name],
+                                  allow_abbrev=name != "sweep",
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         # Also after the command, without undoing one given before it.
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -128,6 +135,16 @@ def parser() -> argparse.ArgumentParser:
     existing.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     existing.add_argument("--force", action="store_true", help="start over although the checkpoint exists")
 
+    option = command("sweep", "train over a grid of settings, times seeds, into a table and a figure; "
+                     "further options are those of train, and what is done is not done again").add_argument
+    option("model", help="autoencoder, vae, gan, dcgan, ...")
+    option("--grid", nargs="+", action="extend", default=[], metavar="NAME=VALUE,...",
+           help="values of a term's weight, an option of `ganlab train` or an argument of the model")
+    option("--seeds", type=count, default=1, help="how many, from 0 on (default: 1)")
+    option("--jobs", type=count, default=1, help="how many runs at once, each on its GPU (default: 1)")
+    option("--slurm", nargs="*", type=pair, metavar="NAME=VALUE", help="run as an array of Slurm jobs, by submitit")
+    option("--out", metavar="FOLDER", help="default: runs/sweep-MODEL")
+
     option = command("sample", "draw samples or translations of a trained model as one picture").add_argument
     option("checkpoint", help="what `ganlab train` wrote")
     option("--n", type=count, default=64, help="how many (default: 64)")
@@ -153,12 +170,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; the exit status."""
     top = parser()
     args, rest = top.parse_known_args(argv)
-    if rest and args.command not in ("lab", "homework"):
+    if rest and args.command not in ("lab", "homework", "sweep"):
         top.error(f"unknown: {' '.join(rest)}")
     try:
         args.words = rest + getattr(args, "words", [])
-        commands = {"lab": lab, "run": run, "train": train, "sample": sample, "data": data, "homework": homework,
-                    "doctor": doctor}
+        commands = {"lab": lab, "run": run, "train": train, "sweep": sweep, "sample": sample, "data": data,
+                    "homework": homework, "doctor": doctor}
         return commands[args.command](args)
     except (Exception, KeyboardInterrupt) as error:
         if args.debug:
@@ -281,6 +298,24 @@ def _refuse_differences(asked: dict[str, Any], options: dict[str, Any], training
         if (tuple(value) if isinstance(value, list) else value) != kept:
             raise GanlabError(f"--resume goes on with {key} = {kept}, as saved in {out}, and not {value}: "
                               "leave that out, or start a new run with another --out")
+
+
+def sweep(args: argparse.Namespace) -> int:
+    from ganlab import sweep
+
+    folder = Path(args.out or f"runs/sweep-{args.model}")
+    if taken := {word.partition("=")[0] for word in args.words} & {"--seed", "--resume", "--force"}:
+        raise GanlabError(f"a sweep sees to {taken.pop()} itself; say how many with --seeds, and where with --out")
+    grid = dict(map(sweep.dimension, args.grid))
+    runs = sweep.plan(args.model, grid, args.seeds, args.words, folder)
+    for run in runs:
+        parser().parse_args(["train", *run.words])
+    failed = sweep.sweep(runs, folder, args.jobs, None if args.slurm is None else dict(args.slurm))
+    if len(failed) < len(runs):
+        print(f"{folder / 'table.csv'}, {folder / 'figure.png'}")
+    if failed:
+        raise GanlabError(f"{len(failed)} of {len(runs)} runs have failed; the same command tries them again")
+    return 0
 
 
 def sample(args: argparse.Namespace) -> int:

@@ -45,7 +45,7 @@ class TestHelp:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.endswith("[]\n")
 
-    @pytest.mark.parametrize("name", ["lab", "run", "train", "sample", "data", "doctor"])
+    @pytest.mark.parametrize("name", ["lab", "run", "train", "sweep", "sample", "data", "doctor"])
     def test_every_command_has_one_with_examples(self, name, capsys):
         with pytest.raises(SystemExit) as stopped:
             ganlab(name, "--help")
@@ -58,7 +58,10 @@ class TestHelp:
             words = shlex.split(re.sub(r"^.* -m ", "", line.strip()).split("    ")[0])
             assert words.pop(0) == "ganlab"
             _, unknown = cli.parser().parse_known_args(words)
-            assert not unknown or words[0] == "lab"
+            if words[0] == "sweep":
+                cli.parser().parse_args(["train", "gan", *unknown])
+            else:
+                assert not unknown or words[0] == "lab"
 
 
 class TestTrain:
