@@ -219,9 +219,9 @@ def export(args: argparse.Namespace) -> int:
         return 0
     try:
         given = args.fill.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise GanlabError(f"cannot read {args.fill} as text in UTF-8 ({type(error).__name__}); give the file as the "
-                          "platform exports it, not opened and saved by a spreadsheet") from None
+    except UnicodeDecodeError:
+        raise GanlabError(f"{args.fill} is no text in UTF-8; give the file as the platform exports it, not opened and "
+                          "saved by a spreadsheet") from None
     done = exporting.fill(given, args.name, entries, column=args.column, by=args.by, scale=args.scale,
                           waiting=args.waiting)
     out.write_bytes(done.text.encode())

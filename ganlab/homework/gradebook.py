@@ -22,10 +22,11 @@ def opened(course: Path) -> Iterator[Any]:
     """nbgrader's gradebook of a course folder, made if it is not there.
 
     Raises:
-        GanlabError: nbgrader is missing.
+        GanlabError: nbgrader is missing, or the file is locked or damaged.
     """
     try:
         from nbgrader.api import Gradebook
+        from sqlalchemy.exc import DatabaseError
     except ImportError as error:
         raise GanlabError(INSTALL) from error
     path = os.environ.get("PATH", os.defpath)
@@ -34,6 +35,10 @@ def opened(course: Path) -> Iterator[Any]:
     try:
         with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}") as gradebook, gradebook.db.no_autoflush:
             yield gradebook
+    except DatabaseError as error:
+        raise GanlabError(f"{course / 'gradebook.db'}: {error.orig}. If it is locked, close formgrader and try again. "
+                          "If it is damaged, put a copy of it back; or move it away, and `ganlab homework grade NAME "
+                          "--resume` fills a new one, in which what was entered by hand is missing") from error
     finally:
         os.environ["PATH"] = path
 

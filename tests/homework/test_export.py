@@ -179,7 +179,7 @@ def test_the_commands(entered, tmp_path, capsys):
     assert "which stays as it is" in capsys.readouterr().err
     platform.write_bytes(CANVAS.encode("utf-16"))
     assert cli.main([*words, "--fill", str(platform), "--overwrite"]) == 1
-    assert "as text in UTF-8" in capsys.readouterr().err
+    assert "is no text in UTF-8" in capsys.readouterr().err
 
 
 def test_who_waits_or_is_absent_makes_the_command_fail(entered, tmp_path, capsys):
@@ -201,3 +201,32 @@ def test_what_the_gradebook_holds(entered):
     assert list(entries) == ["101", "102"]
     assert list(entries["101"].questions) == ["test_mean", "test_clamp", "test_softmax", "why", "curve"]
     assert entries["101"].score == 2 and entries["101"].max_score == 14 and entries["101"].penalty == 0
+
+
+def test_a_damaged_gradebook_and_a_file_that_is_not_there(entered, capsys):
+    words = ["homework", "export", "tiny", "--course", str(entered)]
+    assert cli.main([*words, "--fill", "nothing.csv"]) == 1
+    assert "No such file or directory: 'nothing.csv'" in capsys.readouterr().err
+    (entered / "gradebook.db").write_bytes(b"x" * 10_000)
+    assert cli.main(words) == 1
+    said = capsys.readouterr().err
+    assert "gradebook.db: file is not a database. If it is locked, close formgrader" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing,said", [
+    ("", r"nbgrader +0\.\d.*\nformgrader in JupyterLab"), ("nbgrader", "nbgrader +missing: .*ganlab.homework"),
+    ("jupyterlab", r"nbgrader +0\..*\nformgrader needs JupyterLab: pip install")])
+def test_the_doctor_knows_what_is_needed_besides_isolation(monkeypatch, missing, said):
+    from importlib import metadata
+
+    from ganlab.homework.cli import _nbgrader
+
+    there = metadata.version
+
+    def version(name):
+        if name == missing:
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert re.match(said, _nbgrader())
