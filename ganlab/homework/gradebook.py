@@ -169,8 +169,14 @@ def entries(course: Path, assignment: Assignment) -> dict[str, Entry]:
 
 
 def notebook(course: Path, assignment: Assignment, student: str) -> dict[str, Any]:
-    """What `fill` wrote to `autograded/`; empty if it is not there."""
-    return _read(course / "autograded" / student / assignment.name / f"{assignment.name}.ipynb")
+    """What `fill` wrote to `autograded/`, also if a person has saved it since; empty if it cannot be read."""
+    import nbformat
+
+    try:
+        return nbformat.read(course / "autograded" / student / assignment.name / f"{assignment.name}.ipynb",
+                             as_version=4)
+    except (OSError, ValueError):
+        return {}
 
 
 def found(course: Path, assignment: Assignment, student: str) -> dict[str, Any]:

@@ -183,6 +183,25 @@ def test_a_reason_of_another_run_is_not_shown(graded, tmp_path):
         file.write_text(before)
 
 
+def test_a_notebook_that_a_person_has_saved_or_broken(graded):
+    import nbformat
+
+    course, assignment = graded
+    file = course / "autograded" / "bob" / "tiny" / "tiny.ipynb"
+    before = file.read_text()
+    page = feedback.feedback(course, assignment, ["bob"]).pages["bob"]
+    first = page.read_text()
+    try:
+        nbformat.write(nbformat.read(file, as_version=4), file)  # which keeps texts as lists of lines
+        assert file.read_text() != before
+        feedback.feedback(course, assignment, ["bob"])
+        assert page.read_text() == first
+        file.write_text(before[:500])
+        assert feedback.feedback(course, assignment, ["bob"]).missing == ["bob"]
+    finally:
+        file.write_text(before)
+
+
 def test_what_goes_with_it_through_the_exchange_and_to_moodle(graded, tmp_path):
     course, assignment = graded
     written = feedback.feedback(course, assignment)
