@@ -289,7 +289,8 @@ def _refuse_differences(asked: dict[str, Any], options: dict[str, Any], training
     """A resumed run keeps its configuration; say so where the command line asks for another."""
     from ganlab.schedule import parse
 
-    saved = training.recording() | {"augment": getattr(training.data, "augment", False)}
+    saved = training.recording() | {"augment": getattr(training.data, "augment", False),
+                                    "share_statistics": bool(training.share_statistics)}
     wanted = {key: asked[key] for key in ("model", "seed", "batch_size") if key in asked} | options
     wanted |= {name: True for name in ("augment", "share_statistics") if asked.get(name)}
     wanted |= {"schedule": str(parse(asked["schedule"]))} if "schedule" in asked else {}

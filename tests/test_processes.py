@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganlab import checkpoint, models, processes
+from ganlab import checkpoint, cli, models, processes
 from ganlab.data.domains import Domains
 from ganlab.data.images import Images, augment
 from ganlab.errors import GanlabError
@@ -183,6 +183,13 @@ def test_shared_statistics_are_remembered_and_change_nothing_alone(tmp_path, dig
     assert norms and {type(m) for m in norms} == {processes.SharedBatchNorm} and again.share_statistics
 
 
+def test_resuming_refuses_shared_statistics_that_the_run_did_not_have(tmp_path, capsys):
+    words = ["train", "gan", "--set", "hidden=8,8", "--device", "cpu", "--out", str(tmp_path / "x.pt"), "--steps"]
+    assert cli.main([*words, "1"]) == 0
+    assert cli.main([*words, "2", "--resume", "--share-statistics"]) == 1
+    assert "goes on with share_statistics = False" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="a signal is sent as on POSIX")
 def test_a_killed_process_ends_the_run_and_its_checkpoint_goes_on(tmp_path):
@@ -205,7 +212,6 @@ def test_a_killed_process_ends_the_run_and_its_checkpoint_goes_on(tmp_path):
     assert "(cpu, 2 processes)" in said and "batches of 16 (8 in each process)" in said
     step = checkpoint.read(out)["step"]
     assert step >= 5 and step % 5 == 0
-    from ganlab import cli
     assert cli.main([str(word) for word in [*words, "--steps", step + 3, "--resume"]]) == 0
     assert checkpoint.read(out)["step"] == step + 3
 

@@ -149,6 +149,14 @@ def test_runs_are_processes_side_by_side():
     assert "finite" in log and "Traceback" not in log
 
 
+def test_every_job_has_a_gpu_of_its_own(monkeypatch):
+    given: list[str] = []
+    monkeypatch.setattr(subprocess, "call", lambda words, env, **_: given.append(env["CUDA_VISIBLE_DEVICES"]) or 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert len(sweep.sweep(sweep.plan("gan", {}, 4, TINY, Path("s")), Path("s"), jobs=2)) == 4
+    assert sorted(given) == ["3", "3", "5", "5"]
+
+
 def test_without_submitit_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert ganlab("sweep", "gan", *TINY, "--out", "s", "--slurm", "partition=gpu") == 1
