@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pandas
@@ -150,11 +151,18 @@ def test_runs_are_processes_side_by_side():
 
 
 def test_every_job_has_a_gpu_of_its_own(monkeypatch):
-    given: list[str] = []
-    monkeypatch.setattr(subprocess, "call", lambda words, env, **_: given.append(env["CUDA_VISIBLE_DEVICES"]) or 1)
+    pairs: list[set[str]] = [set(), set()]
+    both = threading.Barrier(2, timeout=30)
+
+    def call(words, env, **_):
+        pair = int(words[-1].stem[-1]) // 2
+        pairs[pair].add(env["CUDA_VISIBLE_DEVICES"])
+        both.wait()
+        return 1
+    monkeypatch.setattr(subprocess, "call", call)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert len(sweep.sweep(sweep.plan("gan", {}, 4, TINY, Path("s")), Path("s"), jobs=2)) == 4
-    assert sorted(given) == ["3", "3", "5", "5"]
+    assert pairs == [{"3", "5"}] * 2
 
 
 def test_without_submitit_it_says_what_to_install(monkeypatch, capsys):
