@@ -225,21 +225,22 @@ def figure(runs: Sequence[Run]) -> Figure:
                  for run in runs}
     curves = [name for name in runs[0].values if name in histories[runs[0].path]]
     measured = [name for name in runs[0].values if name not in curves]
-    across = min(3, max(len(measured), len(curves)))
+    across = min(4, max(len(measured), len(curves)))
     panels = [*measured, *[""] * (-len(measured) % across), *curves]
     down = math.ceil(len(panels) / across)
-    picture, axes = plt.subplots(down, across, figsize=(across * max(3.0, 0.5 * len(labels)), down * 2.3 + 0.3),
-                                 squeeze=False, layout="constrained")
-    for ax, name in zip(axes.flat, [*panels, *[""] * across], strict=False):
+    size = across * 2.8 + 0.5, down * max(2.2, 0.2 * len(labels)) + 0.4
+    picture, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+    for i, (ax, name) in enumerate(zip(axes.flat, [*panels, *[""] * across], strict=False)):
         ax.set_title(name, fontsize=9)
         ax.tick_params(labelsize=7)
+        ax.locator_params(axis="x", nbins=4)
         if not name:
             ax.axis("off")
         elif name in curves:
             ax.set_xlabel("step", fontsize=8)
         else:
-            ax.set_xticks(range(len(labels)), [label.replace(", ", "\n") for label in labels])
-            ax.margins(0.15)
+            ax.set_yticks(range(len(labels)), labels if i % across == 0 else [""] * len(labels))
+            ax.set_ylim(len(labels) - 0.4, -0.6)
         for at, (label, colour) in enumerate(zip(labels, colours, strict=False)):
             mine = [run for run in runs if run.label == label]
             if name in curves:
@@ -247,10 +248,11 @@ def figure(runs: Sequence[Run]) -> Figure:
                 ax.plot(mean.index, mean, color=colour, linewidth=1)
             elif name:
                 reached = [run.values[name] for run in mine]
-                ax.plot([at] * len(reached), reached, "o", color=colour, markersize=4, alpha=0.6)
-                ax.hlines(np.mean(reached), at - 0.3, at + 0.3, color=colour)
+                ax.plot(reached, [at] * len(reached), "o", color=colour, markersize=4, alpha=0.6)
+                ax.vlines(np.mean(reached), at - 0.3, at + 0.3, color=colour)
+    columns = max(1, int(size[0] / (1 + 0.08 * max(map(len, labels)))))
     picture.legend([plt.Line2D([], [], color=colour) for colour in colours[:len(labels)]], labels, fontsize=8,
-                   frameon=False, loc="outside lower center", ncols=min(len(labels), 5))
+                   frameon=False, loc="outside lower center", ncols=columns)
     plt.close(picture)
     return picture
 
