@@ -30,7 +30,7 @@ def count() -> int:
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm by the mean and the variance of the batches of all processes, which are of one size.
 
-    `torch.nn.SyncBatchNorm` does the same, but not on a CPU, where nobody could have tested what is written here.
+    `torch.nn.SyncBatchNorm` does the same, but refuses the CPU, on which it could be tested here.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
