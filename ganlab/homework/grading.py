@@ -493,7 +493,7 @@ def grade(course: Path, name: str, isolation: sandbox.Isolation, *, jobs: int = 
     results, failed, skipped = dict[str, dict[str, Any]](), dict[str, str](), 0
     with tqdm(total=len(folders), desc=name, unit="", disable=not progress) as bar:
         for _ in folders:
-            student, result, said = finished.get()
+            student, result, said = _next(finished)
             if result is None:
                 failed[student] = said
             else:
@@ -501,6 +501,13 @@ def grade(course: Path, name: str, isolation: sandbox.Isolation, *, jobs: int = 
                 skipped += said == "kept"
             bar.update()
     return Outcome(dict(sorted(results.items())), skipped, failed, time.monotonic() - begun)
+
+
+def _next(finished: "queue.SimpleQueue[Any]") -> Any:
+    """Waits in short turns: Ctrl-C just before a wait would not end it."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return finished.get(timeout=0.2)
 
 
 def _chosen(folders: list[Path], name: str, shard: tuple[int, int], students: list[str]) -> list[Path]:
