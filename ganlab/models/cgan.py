@@ -182,6 +182,7 @@ class CDCGAN(CGAN):
             dcgan.Reshape(), Halves(latent, classes, deepest, from_code),
             *dcgan.generator(channels, layers, width, latent, bias=True)[4:])
         dcgan.initialise(self)
+        self.to(memory_format=torch.channels_last)
 
     def pair(self, x: Tensor, y: Tensor) -> Tensor:
         """[x, y] with one plane for each class, N x (C + classes) x H x W."""
