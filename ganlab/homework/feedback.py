@@ -8,9 +8,10 @@ is bounded. What a page is made of is the notebook in `autograded/`, which holds
 """
 
 import functools
+import html
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -104,7 +105,6 @@ def page(assignment: Assignment, entry: gradebook.Entry, cells: list[dict[str, A
         reasons: what was found, by question.
     """
     from jinja2 import Environment
-    from pygments.formatters import HtmlFormatter
 
     template = resources.files("ganlab.homework").joinpath("feedback.html").read_text(encoding="utf-8")
     formatting, questions = Formatting(), list[dict[str, str]]()
@@ -117,19 +117,12 @@ def page(assignment: Assignment, entry: gradebook.Entry, cells: list[dict[str, A
     return Environment(autoescape=True, trim_blocks=True).from_string(template).render(
         name=assignment.name, student=_named(entry), score=f"{entry.score:g}", max_score=f"{entry.max_score:g}",
         penalty=f"{entry.penalty:g}" if entry.penalty else "", waiting=bool(entry.waiting), questions=questions,
-        cells=[_shown(cell, entry, formatting) for cell in cells],
-        colours=_markup(HtmlFormatter(style="default").get_style_defs(".highlight")))
+        cells=[_shown(cell, entry, formatting) for cell in cells])
 
 
 def _named(entry: gradebook.Entry) -> str:
     full = f"{entry.first_name} {entry.last_name}".strip()
     return clean.line(f"{full} ({entry.student})" if full else entry.student)
-
-
-def _markup(html: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup(html)
 
 
 def _shown(cell: dict[str, Any], entry: gradebook.Entry, formatting: "Formatting") -> dict[str, Any]:
@@ -156,10 +149,10 @@ class Formatting:
     def __init__(self) -> None:
         self.room, self.formatted = MAX_PAGE, MAX_FORMATTED
 
-    def markdown(self, text: str, attachments: Any = None) -> Any:
+    def markdown(self, text: str, attachments: Any = None) -> str:
         return self._made(_markdown, text, attachments)
 
-    def code(self, text: str, _: Any = None) -> Any:
+    def code(self, text: str, _: Any = None) -> str:
         return self._made(_code, text)
 
     def output(self, output: dict[str, Any]) -> dict[str, str]:
@@ -175,29 +168,27 @@ class Formatting:
             return {"text": "... (left out: the page is full)"}
         return {"text": text, "kind": kind, "picture": picture}
 
-    def _made(self, function: Any, text: str, *more: Any) -> Any:
-        from markupsafe import Markup, escape
-
+    def _made(self, function: Callable[..., str], text: str, *more: Any) -> str:
         text = clean.plain(text)
         self.formatted -= len(text)
-        html = ""
+        made = ""
         if len(text) <= MAX_CELL and self.formatted >= 0:
             try:
-                html = function(text, *more)
+                made = function(text, *more)
             except Exception:  # a text that nobody else's program can take apart is shown as it is
-                html = ""
-        if not html or len(html) > self.room:
-            html = f"<pre>{escape(text)}</pre>" if text.strip() else ""
-        self.room -= len(html)
-        return Markup(html if self.room >= 0 else "<p>... (left out: the page is full)</p>")
+                made = ""
+        if not made or len(made) > self.room:
+            made = f"<pre>{html.escape(text)}</pre>" if text.strip() else ""
+        self.room -= len(made)
+        return made if self.room >= 0 else "<p>... (left out: the page is full)</p>"
 
 
 def _markdown(text: str, attachments: Any = None) -> str:
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     renderer = IPythonRenderer(escape=False, exclude_anchor_links=True, attachments=attachments or {})
-    html = _cleaner().clean(MarkdownWithMath(renderer=renderer).render(text))
-    return re.sub(r'<img(?: alt="([^"]*)")?>', r"[picture: \1]", html)  # one that would have been loaded
+    made = _cleaner().clean(MarkdownWithMath(renderer=renderer).render(text))
+    return re.sub(r'<img(?: alt="([^"]*)")?>', r"[picture: \1]", made)  # one that would have been loaded
 
 
 def _code(text: str) -> str:

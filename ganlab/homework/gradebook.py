@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ def opened(course: Path) -> Iterator[Any]:
     """
     try:
         from nbgrader.api import Gradebook
-        from sqlalchemy.exc import DatabaseError
     except ImportError as error:
         raise GanlabError(INSTALL) from error
     path = os.environ.get("PATH", os.defpath)
@@ -35,8 +35,10 @@ def opened(course: Path) -> Iterator[Any]:
     try:
         with Gradebook(f"sqlite:///{course.resolve() / 'gradebook.db'}") as gradebook, gradebook.db.no_autoflush:
             yield gradebook
-    except DatabaseError as error:
-        raise GanlabError(f"{course / 'gradebook.db'}: {error.orig}. If it is locked, close formgrader and try again. "
+    except Exception as error:
+        if not isinstance(cause := getattr(error, "orig", None), sqlite3.DatabaseError):
+            raise
+        raise GanlabError(f"{course / 'gradebook.db'}: {cause}. If it is locked, close formgrader and try again. "
                           "If it is damaged, put a copy of it back; or move it away, and `ganlab homework grade NAME "
                           "--resume` fills a new one, in which what was entered by hand is missing") from error
     finally:
