@@ -126,6 +126,8 @@ def parser() -> argparse.ArgumentParser:
     option("--seed", type=int, help="decides all randomness (default: 0)")
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
     option("--precision", choices=["float32", "bf16", "fp16"], help="of the networks (default: float32)")
+    option("--recompute", action="store_true", help="less memory for about a third more time; the same results")
+    option("--compile", action="store_true", help="translate the networks with torch.compile: a slow first step")
     option("--share-statistics", action="store_true", help="in several processes, batch norm sees the whole batch")
     option("--out", metavar="FILE", help="checkpoint (default: runs/MODEL-DATA.pt)")
     option("--save-every", type=count, metavar="STEPS", help="default: only at the end")
@@ -233,8 +235,9 @@ def train(args: argparse.Namespace) -> int:
     options |= {"objective": args.objective} if args.objective else {}
     weights = options.pop("weights", {}) | dict(args.weight)
     rates = dict(args.lr or ())
-    how: dict[str, Any] = {key: asked[key] for key in ("device", "precision", "log_every", "save_every", "tensorboard")
-                           if key in asked} | {"checkpoint": out}
+    how: dict[str, Any] = {key: asked[key] for key in (
+        "device", "precision", "log_every", "save_every", "tensorboard", "recompute", "compile") if key in asked}
+    how["checkpoint"] = out
     if args.resume:
         how |= {} if args.decay is None else {"decay": (args.decay, args.steps)}
         training = Training.restore(out, load(name, **loading) if args.data else None, **how)

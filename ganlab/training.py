@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import ganlab
-from ganlab import models, objectives, processes
+from ganlab import compute, models, objectives, processes
 from ganlab.checkpoint import read, write
 from ganlab.data.domains import Domains
 from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
@@ -67,6 +67,9 @@ class Training:
         save_every: steps between two saves; by default only at the end.
         tensorboard: folder for TensorBoard's event files.
         replay: interventions of an earlier run, to be made again at their steps.
+        recompute: keep less in memory and run networks again for the gradient, see `ganlab.compute.recompute`: the
+            same results in about a third more time.
+        compile: translate the networks with `torch.compile`, see `ganlab.compute.compile`.
         share_statistics: in several processes, batch norm sees the whole batch, and not each process its own part.
 
     Attributes:
@@ -85,7 +88,8 @@ class Training:
                  precision: str = "float32", log_every: int = 10,
                  checkpoint: str | os.PathLike[str] | None = None, save_every: int | None = None,
                  tensorboard: str | os.PathLike[str] | None = None,
-                 replay: Sequence[Intervention | Sequence[Any]] = (), share_statistics: bool = False) -> None:
+                 replay: Sequence[Intervention | Sequence[Any]] = (), share_statistics: bool = False,
+                 recompute: bool = False, compile: bool = False) -> None:
         if precision not in PRECISIONS:
             raise GanlabError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.model, self.seed, self.precision, self.log_every = model, int(seed), precision, int(log_every)
@@ -98,6 +102,10 @@ class Training:
         self.share_statistics = share_statistics or None
         if share_statistics:
             processes.share_statistics(model)
+        if recompute:
+            compute.recompute(model)
+        if compile:
+            compute.compile(model)
         self.network, self.device, self._reduce = self._place(device)
         data = as_dataset(data)
         _check_kind(model, data)
@@ -484,7 +492,8 @@ class Training:
             model: a new model of the same kind; needed only for models outside `ganlab.models`.
             device: where to go on; by default the best device there is.
             changes: arguments of `Training` that may differ from now on: checkpoint and save_every (by default, a
-                run that saved by itself goes on doing so, to `path`), log_every, tensorboard, precision, decay.
+                run that saved by itself goes on doing so, to `path`), log_every, tensorboard, precision, decay,
+                recompute, compile.
 
         Raises:
             CheckpointError: no usable checkpoint, or of another model or data set.
