@@ -524,9 +524,12 @@ class Explorer(Shown):
         with self._unheard():
             for k, slider in enumerate(self.sliders):
                 d = self._dimension(k)
-                low, high = min(float(self._low[d]), float(self.z[d])), max(float(self._high[d]), float(self.z[d]))
+                # Sixteenths in 256 steps: a front end computes with them without rounding. Otherwise it answers every
+                # value with a slightly other one, and an answer that comes late would be taken for a person's move.
+                low = math.floor(16 * min(float(self._low[d]), float(self.z[d]))) / 16
+                high = math.ceil(16 * max(float(self._high[d]), float(self.z[d]))) / 16
                 with slider.hold_sync():
-                    slider.min, slider.max, slider.step = low, high, (high - low) / 200
+                    slider.min, slider.max, slider.step = low, high, (high - low) / 256
                     slider.description, slider.value = f"z[{d}]", _snapped(slider, float(self.z[d]))
 
     def _lay(self) -> None:

@@ -3,7 +3,15 @@ may not arrive and the panel trains in the foreground, in chunks."""
 
 import pytest
 
-from tests.browser.conftest import ROOT, SCREENSHOTS, ask_kernel, leave_out, notebook, serving, wait_until
+from tests.browser.conftest import (
+    ROOT,
+    SCREENSHOTS,
+    ask_kernel,
+    leave_out,
+    run_all_in_the_classic,
+    serving,
+    wait_until,
+)
 from tests.browser.test_panel import CELLS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -25,14 +33,7 @@ def classic(chromium, tmp_path):
 
 def test_chunks_with_pictures_and_a_slider_between_them(classic, page):
     colab = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('google.colab')\n"
-    page.goto(classic.address(notebook(classic, [colab + CELLS[0].replace("100_000", "100")])))
-    # As the page sees it: the classic server can miss a kernel's first words and call it starting for ever.
-    page.wait_for_function("""() => {
-        const kernel = window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel;
-        return kernel && kernel.is_connected() && kernel.info_reply.protocol_version;
-    }""", timeout=120_000)
-    page.locator("#celllink").click()
-    page.locator("#run_all_cells").click()
+    run_all_in_the_classic(classic, page, [colab + CELLS[0].replace("100_000", "100")])
     panel = page.locator(".output_area .widget-vbox").first
     panel.wait_for(timeout=120_000)
     assert ask_kernel(classic, "(__import__('ipywidgets').__version__, __import__('ipykernel').__version__, "

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ganlab.panels import Pad
-from tests.browser.conftest import ask_kernel, notebook, opened, photograph, wait_until
+from tests.browser.conftest import ask_kernel, opened, photograph, run_all_in_the_classic, wait_until
 from tests.browser.test_colab import classic  # noqa: F401
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -157,6 +157,8 @@ def test_pointer_keyboard_and_pictures(anywhere, page):
     walk = panel.locator("[role=slider]").first
     wait_until(lambda: float(walk.get_attribute("aria-valuenow")) == 0, 30, "the walk begins at A")
     before = images.nth(2).get_attribute("src")
+    ask_kernel(lab, "(globals().update(heard=[]), [setattr(s, 'set_state', lambda state, old=s.set_state: "
+                    "(heard.append(state), old(state))) for s in explorer.sliders])")
     walk.press("ArrowRight")
     wait_until(lambda: ask_kernel(lab, "explorer.walk.value") == "1", 30, "a step from A to B")
     wait_until(lambda: images.nth(2).get_attribute("src") != before, 30, "another image")
@@ -171,6 +173,7 @@ def test_pointer_keyboard_and_pictures(anywhere, page):
         wait_until(lambda: ask_kernel(lab, "explorer.label.value") == "7", 30, "a label")
         wait_until(lambda: images.nth(2).get_attribute("src") != before, 30, "drawn with it")
 
+    assert ask_kernel(lab, "len(heard)") == "1", "a front end tells of a person's move and not of handles moved by code"
     names = [handle.get_attribute("aria-label") for handle in panel.locator("[role=slider]").all()]
     assert names == ["A to B in percent", *eval(ask_kernel(lab, "[s.description for s in explorer.sliders]"))]
     assert all(i.get_attribute("aria-label") for i in [*boxes.all(), *images.all()[1:]])
@@ -186,11 +189,7 @@ def test_pointer_keyboard_and_pictures(anywhere, page):
 
 def test_on_colabs_versions_the_map_is_drawn_before_the_panel_and_all_else_is_the_same(classic, page):  # noqa: F811
     colab = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('google.colab')\n"
-    page.goto(classic.address(notebook(classic, [colab + CGAN[0]])))
-    wait_until(lambda: any(s["kernel"]["execution_state"] == "idle" and s["kernel"]["connections"] > 0
-                           for s in classic.ask("sessions")), 120, "the kernel is idle")
-    page.locator("#celllink").click()
-    page.locator("#run_all_cells").click()
+    run_all_in_the_classic(classic, page, [colab + CGAN[0]])
     panel = page.locator(".output_area .widget-vbox").first
     panel.wait_for(timeout=120_000)
     assert ask_kernel(classic, "(explorer._mapper, explorer.message.value)") == "(None, '')"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import ROOT, Hand, menu, photograph, ready
+from tests.browser.conftest import ROOT, Hand, photograph, ready, run_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -24,7 +24,7 @@ def test_lesson_02_is_run_and_steered(lab, page):
 
     page.goto(lab.address("lesson.ipynb"))
     ready(lab, page)
-    menu(page, "Run", "Run All Cells")
+    run_all(page)
     panel = page.locator(".jp-OutputArea-output", has=page.get_by_role("button", name="Restore")).first
     panel.wait_for(timeout=600_000, state="attached")
     panel.scroll_into_view_if_needed()

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.browser.conftest import ROOT, Hand, ask_kernel, menu, opened, photograph, ready, wait_until
+from tests.browser.conftest import ROOT, Hand, ask_kernel, menu, opened, photograph, ready, run_all, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -118,7 +118,7 @@ def test_pause_resume_step_and_stop(lab, page):
     hand.press("Start")
     hand.sees("running")
     # Run again, the cell makes a new training: the old run must not go on unseen.
-    menu(page, "Run", "Run All Cells")
+    run_all(page)
     hand.sees("the run that this cell showed before was stopped", 60)
     assert hand.kernel("(t.step, t.state, len(panels.live._PANELS))") == (0, "idle", 1)
     assert hand.kernel(THREADS) == 0
@@ -171,7 +171,7 @@ def test_save_restart_the_kernel_and_restore(lab, page):
     page.locator(".jp-Dialog .jp-mod-accept").click()
     wait_until(lambda: asked(lab, "'training' in globals()") == "False", 60, "a kernel that knows nothing")
     ready(lab, page)
-    menu(page, "Run", "Run All Cells")
+    run_all(page)
     hand.sees("ready", 120)
     assert hand.kernel("t.step") == 0
     hand.press("Restore")

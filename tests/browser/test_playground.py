@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import Hand, menu, opened, photograph, wait_until
+from tests.browser.conftest import Hand, opened, photograph, run_all, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -109,7 +109,7 @@ def test_the_mouse_asks_and_draws_and_the_cell_begins_again(lab, page):
     photograph(page, "playground-by-hand")
     hand.button("Run").press("Enter")
     hand.until("play.running")
-    menu(page, "Run", "Run All Cells")
+    run_all(page)
     hand.sees("the run that this cell showed before was stopped", 60)
     assert hand.kernel("(t.step, play.running)") == (0, False)
     assert hand.kernel("[i.name for i in __import__('threading').enumerate() if 'playground' in i.name]") == []

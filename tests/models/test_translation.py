@@ -422,7 +422,7 @@ def test_augmented_batches_repeat_with_the_seed(fronts):
 def test_augmentation_is_drawn_where_the_images_are(fronts, monkeypatch):
     asked, drawn = [], torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device="cpu": asked.append(torch.device(device).type) or drawn())
-    monkeypatch.setattr("ganlab.data.images.augment", lambda x, y, rng, together: (x, y))
+    monkeypatch.setattr("ganlab.data.images.augment", lambda x, y, *_: (x, y))
     Batches(fronts.augmented(), 4, torch.device("meta"), 0)[0]
     assert asked == ["cpu", "meta"], "the order by the CPU, the crops by the device"
 
