@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--precision", nargs="+", default=["float32", "bf16"], choices=list(PRECISIONS))
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--workers", type=int, default=0, help="processes of the textbook's DataLoader")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the textbook's DataLoader")
     parser.add_argument("--device")
     parser.add_argument("--growth", action="store_true")
     arguments = parser.parse_args()

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import fnmatch
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -205,6 +206,14 @@ class Examination:
         # An error in an answer is told where nothing better can be; those of visible checks show in the notebook.
         return outputs, f"raises {error}" if error and cell.kind == "answer" and cell.answered else ""
 
+    def _answered(self, number: int) -> bool:
+        """Whether there is something for a person to grade; a task is answered in the cells below it."""
+        if not flag(self.cells[number].cell, "task"):
+            return self.cells[number].answered
+        below = itertools.takewhile(
+            lambda cell: cell.grade_id not in self.assignment.manual | self.assignment.points, self.cells[number + 1:])
+        return any(cell.kind != "given" and cell.answered for cell in below)
+
     def ask(self, mark: str) -> "Asking":
         return Asking(self, mark)
 
@@ -229,8 +238,8 @@ class Examination:
             questions[cell] = {"points": round(earned, 6), "max": worth, "bonus": round(bonus, 6),
                                "reason": clean.line("; ".join(reasons))}
         manual = {cell.grade_id: {"max": self.assignment.manual[cell.grade_id],
-                                  "answered": not self.trouble and (cell.answered or flag(cell.cell, "task"))}
-                  for cell in self.cells if cell.grade_id in self.assignment.manual}
+                                  "answered": not self.trouble and self._answered(number)}
+                  for number, cell in enumerate(self.cells) if cell.grade_id in self.assignment.manual}
         score = sum(question["points"] for question in questions.values())
         total = sum(question["max"] for question in questions.values())
         said = [f"{cell}: {question['reason'] or 'not all of it is right'}" for cell, question in questions.items()

@@ -23,12 +23,13 @@ import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from ganlab.homework import Assignment, judging
+from ganlab.homework import Assignment, grading, judging, rebuild
 from ganlab.homework.assignment import KEEP, flag
 from ganlab.homework.build import student_version
 from ganlab.homework.kernel import Kernel
 from ganlab.homework.session import _sendable
 from tests.homework import typical
+from tests.homework.test_rebuild import as_read
 
 ROOT = Path(__file__).parents[2]
 SOURCE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
@@ -150,6 +151,17 @@ def exchanged(source: str, answer: str | dict[str, str]) -> str:
 
 def test_there_are_four():
     assert NAMES == ["conditional", "dcgan", "take_turns", "weights"]
+
+
+def test_a_bonus_waits_for_a_person_only_where_it_was_tried(given):
+    tasks = [cell.metadata["nbgrader"]["grade_id"] for cell in given.release.cells if flag(cell, "task")]
+    look = grading.Examination.__new__(grading.Examination)
+    look.assignment = given
+    for tried in (False, True):
+        made = {"cells": [*given.release.cells, *[nbformat.v4.new_code_cell("print('tried')")] * tried]}
+        look.cells, _ = rebuild.rebuild(given.release, as_read(made))
+        waits = [look._answered(i) for i, cell in enumerate(look.cells) if cell.grade_id in tasks]
+        assert waits == [tried], "the bonus is the last question of each assignment"
 
 
 def test_points_and_form(given):

@@ -45,7 +45,7 @@ def test_what_stands_in_it(graded):
     course, _ = graded
     grades, comments = entries(course, "ann")
     assert grades == {"test_mean": (2, None, False), "test_clamp": (3, None, False), "test_softmax": (6, None, False),
-                      "why": (None, None, True), "curve": (None, None, True)}
+                      "why": (None, None, True), "curve": (0, None, False)}
     assert comments == dict.fromkeys(("mean", "clamp", "softmax", "why", "curve")) | {"train": "No response."}
     grades, comments = entries(course, "bob")
     assert grades["test_mean"] == (0, None, False) and grades["why"] == (0, None, False)
@@ -86,13 +86,22 @@ def test_what_people_entered_stays(graded):
     assert fill(ann=handins.file(notebook(why="Another reason.", mean=handins.NO_MEAN))) == 1
     grades, _ = entries(course, "ann")
     assert grades["why"] == (None, 1.5, True)  # the answer is another one
-    assert grades["curve"] == (None, 2.0, False)
+    assert grades["curve"] == (0, 2.0, False)
     assert grades["test_mean"] == (0, 1.0, True)
     assert grades["test_clamp"] == (3, None, False)
     assert entries(course, "bob") == bob
     with gradebook.opened(course) as book:
         assert book.find_grade("why", "tiny", "tiny", "ann").extra_credit == 0.5
         assert book.find_comment("mean", "tiny", "tiny", "bob").comment == "nearly"
+
+
+def test_a_task_waits_for_a_person_where_something_stands_below_it(graded):
+    course, fill = graded
+    added = notebook()
+    added["cells"].append(handins.code("print('my curve')"))
+    fill(ann=handins.file(notebook(train="def train(steps):\n    return steps")), bob=handins.file(added))
+    for student in ("ann", "bob"):
+        assert entries(course, student)[0]["curve"] == (None, None, True)
 
 
 def test_a_notebook_that_cannot_be_read_waits_for_nobody(graded):
