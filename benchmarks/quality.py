@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 from sklearn.decomposition import PCA
-from speed import benchmark_set
+from speed import WORKS, images_for
 
 from ganlab import data, metrics, models
 from ganlab.data import drawn, toys
@@ -51,7 +51,7 @@ class Measure:
 @functools.cache
 def digit_sets() -> tuple[Images, Images]:
     """(training set, held-out set)."""
-    images = benchmark_set()
+    images = images_for(WORKS["gan"])
     return images.split(2000 if images.name == "mnist" else 300)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import runpy
 import sys
 from pathlib import Path
 
@@ -12,10 +13,19 @@ from torch import nn
 from ganlab.training import Training
 from tests.models.test_models import data_for, small
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PROGRAMS = sorted(path for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text())
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[path.stem for path in PROGRAMS])
+def test_a_benchmark_finds_what_it_needs(program, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    assert "main" in runpy.run_path(str(program), run_name="not main")
+
 
 @pytest.fixture(scope="module")
 def loops():
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    sys.path.insert(0, str(BENCHMARKS))
     try:
         from textbook import LOOPS
     finally:
