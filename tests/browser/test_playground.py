@@ -102,7 +102,7 @@ def test_the_mouse_asks_and_draws_and_the_cell_begins_again(lab, page):
     off, left, right = hand.kernel("[float(v) for v in ((t.data.images @ t.data.images.new_tensor([1, 2])).abs().max(),"
                                    " t.data.images[:, 0].min(), t.data.images[:, 0].max())]")
     assert off < 1 and -2.5 < left < -1.8 < 1.8 < right < 2.5
-    assert hand.panel.get_by_label("strokes").input_value().startswith("-2,1 ")
+    wait_until(lambda: hand.panel.get_by_label("strokes").input_value().startswith("-2,1 "), 30, "the strokes in words")
     hand.button("Run").press("Enter")
     hand.until("t.step >= 200", 120)
     hand.pause()
