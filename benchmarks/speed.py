@@ -2,25 +2,32 @@
 
     python benchmarks/speed.py [gan cgan dcgan wgangp pix2pix cyclegan ugatit-light ugatit] [--rounds 5] [--steps N]
                                [--size PIXELS] [--batch-size N] [--precision float32 bf16] [--threads N] [--device cuda]
+                               [--compile [graphs]] [--recompute]
     python benchmarks/speed.py gan dcgan --growth
+    python benchmarks/speed.py dcgan --batch-size 1024 --precision bf16 --account
 
 Both loops run in one process, in turn, in alternating order. Printed are, for each work, our time for a step and the
 images a second; how many times as fast as the textbook's loop that is (median of the rounds, lowest, highest), in
 float32 as the textbook's and with the networks in other precisions (the losses stay float32); the time from the first
 call to the end of the first step; the share of a step in which batches are made, and on a GPU the share in which the
 processor prepares it; the peak of memory; and the arithmetic done a second as a share of what a large matrix product
-reaches in the same precision. `--growth` prints how time and memory grow with image size, batch and width instead.
+reaches in the same precision. `--growth` prints how time and memory grow with image size, batch and width instead, and
+`--account` where the time of a step goes, by the kind of operation.
 """
 
 import argparse
+import dataclasses
+import re
 import resource
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from textbook import LOOPS
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -45,6 +52,14 @@ WORKS = {"gan": Work("gan", "mnist", 28, 64, 60), "cgan": Work("cgan", "mnist", 
          "ugatit-light": Work("ugatit", "faces", 256, 1, 1, {"light": True}),
          "ugatit": Work("ugatit", "faces", 256, 1, 1)}
 GPU_STEPS = 50
+# What an operation's or a kernel's name says of it; the first that fits.
+KINDS = {"change of layout": r"nchwToNhwc|nhwcToNchw|transpose_|to_mkldnn|reorder",
+         "convolution": r"conv|fprop|dgrad|wgrad|implicit|winograd|cudnn.*gemm",
+         "matrix product": r"gemm|addmm|::mm|bmm|cutlass|cublas|nvjet|splitK",
+         "normalisation": r"(?i)batch_?norm|bn_|layer_?norm|instance_?norm|welford|RowwiseMoments",
+         "optimizer": r"(?i)adam|rmsprop|multi_tensor|foreach", "padding": r"(?i)reflection|pad",
+         "copy": r"(?i)copy|cat|memcpy|memset|fill|zero|empty", "sum": r"(?i)reduce|sum|mean",
+         "elementwise": r"(?i)elementwise|relu|tanh|softplus|sigmoid|mul|add|sub|div|pow|loss|where|abs|sign|neg"}
 
 
 def images_for(work: Work) -> Any:
@@ -52,14 +67,19 @@ def images_for(work: Work) -> Any:
     if work.images == "mnist":
         on_disk = (data.root() / "mnist" / "t10k-images-idx3-ubyte.gz").exists()
         return data.load("mnist", split="test") if on_disk else data.load("digits", split="all")
-    pictures = data.load(work.images, size=work.size)
-    return pictures if models.MODELS[work.model].expects in ("pairs", "domains") else pictures.a
+    # Large pictures take long to draw, and how many there are does not change the time of a step.
+    pictures = data.load(work.images, size=work.size, split="test" if work.size > 64 else "train")
+    if models.MODELS[work.model].expects in ("pairs", "domains"):
+        return pictures
+    times = -(-work.batch_size // len(pictures.a))
+    return dataclasses.replace(pictures.a, images=pictures.a.images.repeat(times, 1, 1, 1), labels=None, truth={})
 
 
-def build(work: Work, images: Any, device: torch.device, precision: str = "float32", **config: Any) -> Training:
-    """Our training of a work."""
+def build(work: Work, images: Any, device: torch.device, precision: str = "float32", how: dict[str, Any] | None = None,
+          **config: Any) -> Training:
+    """Our training of a work; `how` are more arguments of it, `config` more of the model."""
     model = models.create(work.model, shape=images.shape, **work.config, **config)
-    return Training(model, images, batch_size=work.batch_size, device=device, precision=precision)
+    return Training(model, images, batch_size=work.batch_size, device=device, precision=precision, **(how or {}))
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
@@ -95,13 +115,46 @@ class Flops(TorchDispatchMode):
 
 
 def memory(device: torch.device) -> float:
-    """GiB at the peak: of the GPU since its counter was set back, else of the process."""
+    """GiB at the peak: what PyTorch has asked of the GPU since its counter was set back, else of the process."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2 ** 30
+        return torch.cuda.max_memory_reserved() / 2 ** 30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
 
 
-def measure(name: str, work: Work, device: torch.device, precisions: list[str], rounds: int, workers: int) -> None:
+def operations(training: Training) -> int:
+    """Floating-point operations of the next step, which is made as it is without a CUDA graph."""
+    graphs, training._graphs = training._graphs, None
+    with Flops() as counter:
+        training.run(1, progress=False)
+    training._graphs = graphs
+    return counter.total
+
+
+def account(name: str, work: Work, device: torch.device, precisions: list[str], how: dict[str, Any]) -> None:
+    """Where the time of a step goes, printed."""
+    steps = 5 if device.type == "cuda" else 2
+    for precision in precisions:
+        training = build(work, images_for(work), device, precision, how)
+        training.run(6 if device.type == "cuda" else 1, progress=False)
+        step = timed(lambda t=training: t.run(steps, progress=False), device) / steps
+        with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")) as seen:
+            training.run(steps, progress=False)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+        spent = Counter[str]()
+        for event in seen.key_averages():
+            time_of = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+            kind = next((kind for kind, pattern in KINDS.items() if re.search(pattern, event.key)), "other")
+            spent[kind] += time_of / steps / 1e6
+        share = operations(training) / step / matrix_rate(device, precision)
+        print(f"{name}, {precision}, {work.size} px, batch {work.batch_size}: {1e3 * step:,.1f} ms a step, "
+              f"{share:.0%} of a matrix product's rate, {memory(device):.1f} GiB"
+              + (f", kernels run {spent.total() / step:.0%} of the time" if device.type == "cuda" else "") + "\n  "
+              + ", ".join(f"{kind} {seconds / spent.total():.0%}" for kind, seconds in spent.most_common()), flush=True)
+
+
+def measure(name: str, work: Work, device: torch.device, precisions: list[str], rounds: int, workers: int,
+            how: dict[str, Any]) -> None:
     """All figures of one work, printed."""
     images = images_for(work)
     print(f"\n{name} on {images.name}, {tuple(images.shape)}, batch {work.batch_size}, {work.steps} steps a round",
@@ -113,10 +166,12 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         began = time.perf_counter()
-        ours[precision] = build(work, images, device, precision)
+        ours[precision] = build(work, images, device, precision, how)
         timed(lambda t=ours[precision]: t.run(1, progress=False), device)
         first[precision] = time.perf_counter() - began
-    timed(lambda: theirs.run(1), device)
+        if device.type == "cuda":  # libraries choose their kernels, graphs are recorded
+            timed(lambda t=ours[precision]: t.run(10, progress=False), device)
+    timed(lambda: theirs.run(1 if device.type == "cpu" else 10), device)
     peak = memory(device)
     times: dict[str, list[float]] = {name: [] for name in ("textbook", *ours)}
     for i in range(rounds):
@@ -128,26 +183,26 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
         ratios = [b / a for a, b in zip(times[precision], times["textbook"], strict=True)]
         step = statistics.median(times[precision])
         batches = timed(lambda t=training: [t.batches[i] for i in range(t.step, t.step + 20)], device) / 20
-        with Flops() as counter:
-            training.run(1, progress=False)
-        done = counter.total / step
+        done = operations(training) / step
         share = done / matrix_rate(device, precision)
         print(f"  {precision:8} {statistics.median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})   "
               f"{1e3 * step:,.1f} ms a step, {work.batch_size / step:,.0f} images/s   first step "
               f"{first[precision]:.2f} s   data {batches / step:.1%}   "
               f"{done / 1e9:,.1f} GFLOP/s, {share:.0%} of a matrix product", end="")
         if device.type == "cuda":
+            training.log_every = 2 * GPU_STEPS  # a row of the history waits for the device
             began = time.perf_counter()
-            training.run(GPU_STEPS, progress=False)
+            for _ in range(GPU_STEPS):
+                training._step()
             host = time.perf_counter() - began
             torch.cuda.synchronize()
             print(f"   host {host / (GPU_STEPS * step):.0%}", end="")
         print(flush=True)
     print(f"  textbook  {1e3 * statistics.median(times['textbook']):,.1f} ms a step   peak of memory {peak:.2f} GiB "
-          + ("(GPU, one step of each)" if device.type == "cuda" else "(process)"), flush=True)
+          + ("(GPU, all of these together)" if device.type == "cuda" else "(process)"), flush=True)
 
 
-def growth(name: str, work: Work, device: torch.device, rounds: int) -> None:
+def growth(name: str, work: Work, device: torch.device, rounds: int, how: dict[str, Any]) -> None:
     """Time of a step and, on a GPU, memory, for twice the size, batch and width, over the work itself."""
     wide = {"hidden": (512, 1024, 2048)} if work.size == 28 else {"width": 128}
     cases: dict[str, tuple[Work, dict[str, Any]]] = {
@@ -159,8 +214,8 @@ def growth(name: str, work: Work, device: torch.device, rounds: int) -> None:
     for case, (changed, config) in cases.items():
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        training = build(changed, images_for(changed), device, **config)
-        training.run(1, progress=False)
+        training = build(changed, images_for(changed), device, how=how, **config)
+        training.run(1 if device.type == "cpu" else 10, progress=False)
         step = statistics.median(timed(lambda t=training: t.run(work.steps, progress=False), device) / work.steps
                                  for _ in range(rounds))
         base = base or step
@@ -180,11 +235,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--workers", type=int, default=2, help="processes of the textbook's DataLoader")
     parser.add_argument("--device")
+    parser.add_argument("--compile", nargs="?", const=True, default=False, metavar="graphs", help="as in Training")
+    parser.add_argument("--recompute", action="store_true", help="as in Training")
     parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--account", action="store_true")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
+    how = {"compile": arguments.compile, "recompute": arguments.recompute}
     card = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads of a CPU"
     print(f"{card}, torch {torch.__version__}, {arguments.rounds} rounds in alternating order")
     for name in arguments.works:
@@ -194,9 +253,11 @@ def main() -> None:
         work = work._replace(size=arguments.size or work.size, batch_size=arguments.batch_size or work.batch_size,
                              steps=arguments.steps or (GPU_STEPS if device.type == "cuda" else work.steps))
         if arguments.growth:
-            growth(name, work, device, arguments.rounds)
+            growth(name, work, device, arguments.rounds, how)
+        elif arguments.account:
+            account(name, work, device, arguments.precision, how)
         else:
-            measure(name, work, device, arguments.precision, arguments.rounds, arguments.workers)
+            measure(name, work, device, arguments.precision, arguments.rounds, arguments.workers, how)
 
 
 if __name__ == "__main__":

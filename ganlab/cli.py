@@ -127,7 +127,8 @@ def parser() -> argparse.ArgumentParser:
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
     option("--precision", choices=["float32", "bf16", "fp16"], help="of the networks (default: float32)")
     option("--recompute", action="store_true", help="less memory for about a third more time; the same results")
-    option("--compile", action="store_true", help="translate the networks with torch.compile: a slow first step")
+    option("--compile", nargs="?", const=True, default=False, choices=[True, "graphs"], metavar="graphs",
+           help="faster steps after a slow first one: torch.compile and, on a GPU, CUDA graphs; 'graphs' alone")
     option("--share-statistics", action="store_true", help="in several processes, batch norm sees the whole batch")
     option("--out", metavar="FILE", help="checkpoint (default: runs/MODEL-DATA.pt)")
     option("--save-every", type=count, metavar="STEPS", help="default: only at the end")

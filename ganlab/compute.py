@@ -1,10 +1,11 @@
-"""Two exchanges that change no result: time for memory, and a long first step for shorter ones."""
+"""Three exchanges that change results by rounding at most: time for memory, and slow first steps for faster ones."""
 
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.checkpoint import checkpoint
 
@@ -15,7 +16,7 @@ from ganlab.models.base import Model
 def networks(model: Model, *without: str) -> list[nn.Module]:
     """The networks that the players, without those named, are made of: CycleGAN's generator, for example, is two."""
     return [network for name, player in model.players.items() if name not in without
-            for network in (player.values() if isinstance(player, nn.ModuleDict) else [player])]
+            for network in (player.children() if type(player).forward is nn.Module.forward else [player])]
 
 
 def recompute(model: Model) -> None:
@@ -32,15 +33,21 @@ def recompute(model: Model) -> None:
         raise GanlabError(f"recompute would do nothing for {model.name}: batch norm's running averages or spectral "
                           "norm are in all its networks; use a smaller batch_size, or precision='bf16'")
     for network in chosen:
-        network.forward = _again(network.forward)
+        # Of the class, since a second training of the model would else wrap the first one's.
+        network.forward = _again(type(network).forward.__get__(network), drops(network))
 
 
-def _again(forward: Callable[..., Any]) -> Callable[..., Any]:
+def _again(forward: Callable[..., Any], random: bool) -> Callable[..., Any]:
     def call(*inputs: Any) -> Any:
         if torch.is_grad_enabled():
-            return checkpoint(forward, *inputs, use_reentrant=False)
+            return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=random)
         return forward(*inputs)
     return call
+
+
+def drops(module: nn.Module) -> bool:
+    """Whether there is dropout in it, which draws from PyTorch's own random stream."""
+    return any(isinstance(m, nn.modules.dropout._DropoutNd) for m in module.modules())
 
 
 def _remembers(module: nn.Module) -> bool:
@@ -55,3 +62,83 @@ def compile(model: Model) -> None:
     """
     for network in networks(model, *["discriminator"] * ("gradient_penalty" in model.weights)):
         network.compile()
+
+
+class Numbers(dict[str, Tensor]):
+    """Numbers by name as scalars on a device, where what has been recorded reads them."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device, self._given = device, dict[str, float]()
+
+    def take(self, values: Mapping[str, float]) -> None:
+        """Let them be these from now on; only what differs is sent to the device."""
+        for name, value in values.items():
+            if name not in self:
+                self[name] = torch.zeros((), device=self._device)
+            if self._given.get(name) != value:
+                self[name].fill_(value)
+                self._given[name] = value
+
+
+class Graphs:
+    """Steps as CUDA graphs: some hundred kernels that the processor would launch one by one are launched at once.
+
+    The first steps of every kind run as they are, so that libraries choose their kernels and optimizers make their
+    averages; the next is recorded, and from then on repeated. What differs from one step to the next has to come
+    through tensors that stay where they are. Random numbers go on as they would.
+
+    Args:
+        rng: the stream from which the steps draw, besides PyTorch's own.
+    """
+
+    warm: ClassVar[int] = 3
+    kept: ClassVar[int] = 8
+
+    def __init__(self, rng: torch.Generator) -> None:
+        self._rng, self._stream = rng, torch.cuda.Stream(rng.device)
+        self._seen = Counter[Hashable]()
+        self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, list[Tensor], list[str], Tensor]] = {}
+
+    def __call__(self, kind: Hashable, step: Callable[..., dict[str, Tensor]], *inputs: Tensor) -> dict[str, Tensor]:
+        """What `step(*inputs)` returns: scalars by name.
+
+        Args:
+            kind: what decides which kernels a step launches. The `kept` kinds recorded last are kept.
+        """
+        if kind not in self._graphs:
+            self._seen[kind] += 1
+            if self._seen[kind] <= self.warm:
+                return self._aside(step, *inputs)
+            if len(self._graphs) == self.kept:
+                del self._graphs[next(iter(self._graphs))]
+            self._graphs[kind] = self._record(step, [x.clone() for x in inputs])
+        graph, held, names, values = self._graphs[kind]
+        for place, x in zip(held, inputs, strict=True):
+            place.copy_(x)
+        graph.replay()
+        return dict(zip(names, values.clone().unbind(), strict=True))
+
+    def _aside(self, step: Callable[..., dict[str, Tensor]], *inputs: Tensor) -> dict[str, Tensor]:
+        # Where it will be recorded, not on the stream of everything else, on which nothing can be.
+        here = torch.cuda.current_stream(self._rng.device)
+        self._stream.wait_stream(here)
+        with torch.cuda.stream(self._stream):
+            values = step(*inputs)
+        here.wait_stream(self._stream)
+        return values
+
+    def _record(self, step: Callable[..., dict[str, Tensor]], held: list[Tensor]
+                ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], list[str], Tensor]:
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self._rng)
+        # Other threads, a panel's for one, may go on using the device meanwhile.
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            values = step(*held)
+            together = torch.stack([value.float() for value in values.values()])
+        return graph, held, list(values), together
+
+    def clear(self) -> None:
+        """Forget what has been recorded: tensors that it reads have been put elsewhere."""
+        self._graphs.clear()
+        self._seen.clear()

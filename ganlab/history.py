@@ -115,10 +115,6 @@ class History:
         """Keep the terms of one step (counted from 1) for the next row."""
         self._pending.append((step, dict(terms)))
 
-    def forget(self, step: int) -> None:
-        """Drop what was recorded of a step that did not come to its end."""
-        self._pending = [entry for entry in self._pending if entry[0] != step]
-
     def close_row(self, step: int, values: Mapping[str, float], reduce: Any = None) -> dict[str, float]:
         """Read what was recorded, add a row and return it; an empty one if nothing was recorded.
 

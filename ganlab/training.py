@@ -69,7 +69,9 @@ class Training:
         replay: interventions of an earlier run, to be made again at their steps.
         recompute: keep less in memory and run networks again for the gradient, see `ganlab.compute.recompute`: the
             same results in about a third more time.
-        compile: translate the networks with `torch.compile`, see `ganlab.compute.compile`.
+        compile: "graphs" records steps as CUDA graphs, see `ganlab.compute.Graphs`: on one GPU, not in fp16, and for a
+            model whose step depends on nothing but tensors. True does that where it can, and lets `torch.compile`
+            translate the networks, see `ganlab.compute.compile`.
         share_statistics: in several processes, batch norm sees the whole batch, and not each process its own part.
 
     Attributes:
@@ -89,7 +91,7 @@ class Training:
                  checkpoint: str | os.PathLike[str] | None = None, save_every: int | None = None,
                  tensorboard: str | os.PathLike[str] | None = None,
                  replay: Sequence[Intervention | Sequence[Any]] = (), share_statistics: bool = False,
-                 recompute: bool = False, compile: bool = False) -> None:
+                 recompute: bool = False, compile: bool | str = False) -> None:
         if precision not in PRECISIONS:
             raise GanlabError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.model, self.seed, self.precision, self.log_every = model, int(seed), precision, int(log_every)
@@ -104,7 +106,9 @@ class Training:
             processes.share_statistics(model)
         if recompute:
             compute.recompute(model)
-        if compile:
+        if compile not in (False, True, "graphs"):
+            raise GanlabError(f"compile must be False, True or 'graphs', not {compile!r}")
+        if compile is True:
             compute.compile(model)
         self.network, self.device, self._reduce = self._place(device)
         data = as_dataset(data)
@@ -132,6 +136,17 @@ class Training:
         self.optimizers = {name: model.optimizer(name, player.parameters(), rates[name])
                            for name, player in model.players.items()}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self._rng, self._drops = torch.Generator(self.device), compute.drops(model)
+        can = self.device.type == "cuda" and not (
+            self._reduce or self.scaler.is_enabled() or (recompute and self._drops))
+        if compile == "graphs" and not can:
+            raise GanlabError("compile='graphs' needs one NVIDIA GPU and a precision other than fp16, and a model with "
+                              "dropout cannot have it together with recompute; leave compile out")
+        self._graphs = compute.Graphs(self._rng) if compile and can else None
+        self._numbers = compute.Numbers(self.device)
+        if self._graphs:
+            for group in (group for optimizer in self.optimizers.values() for group in optimizer.param_groups):
+                group["capturable"] = True
         self.step, self.interventions, self.history = 0, list[Intervention](), History()
         self._replay = [Intervention(*entry) for entry in replay]
         self._row_step, self._row_time = 0, 0.0
@@ -147,44 +162,69 @@ class Training:
         epoch = self.step // self.batches.per_epoch
         alone, self._alone = self._alone, ""
         movers = [alone] if alone else self.schedule.movers(self.step, epoch, list(self.model.players))
-        losses: dict[str, Tensor] = {}
+        moved: dict[str, Tensor] = {}
         try:
             with self._randomness(), _memory_advice(self):
-                batch = self.batches[self.step]
-                # Who stands still gets no graph, neither in the shared forward pass nor in another's turn.
-                with self._only(movers), self._autocast():
-                    round = self.model.play(*batch)
-                for player in movers:
-                    with self._only([player]):
-                        losses[player] = self._turn(player, round, weights)
+                terms = self._moves(movers, self.batches[self.step], weights, moved)
         except BaseException:
             # Whoever has moved in this step will move in it again: the run goes on, but it cannot be replayed.
-            self._fresh = self._fresh and not losses
-            self.history.forget(self.step + 1)
+            self._fresh = self._fresh and not moved
             raise
+        self.history.record(self.step + 1, terms)
         if alone:
             self.interventions.append(Intervention(self.step, "turns", alone, 1.0))
         self.step += 1
         # A turn by hand is none of the schedule's.
         if self.schedule.reads_losses and not alone:
-            self.schedule.after({p: float(self._reduce(loss) if self._reduce else loss) for p, loss in losses.items()})
+            self.schedule.after({p: float(self._reduce(loss) if self._reduce else loss) for p, loss in moved.items()})
 
-    def _turn(self, player: str, round: Round, weights: Mapping[str, float]) -> Tensor:
+    def _moves(self, movers: Sequence[str], batch: tuple[Tensor, Tensor | None], weights: Mapping[str, float],
+               moved: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Let the movers move, in this order: their terms, and in `moved` the losses of those who have."""
+        counting = {name for name, weight in weights.items() if weight}
+        if self._graphs is None:
+            return self._play(movers, batch, weights, counting, moved)
+        self._numbers.take(weights)
+        labelled = batch[1] is not None
+
+        def step(*inputs: Tensor) -> dict[str, Tensor]:
+            losses: dict[str, Tensor] = {}
+            terms = self._play(movers, inputs if labelled else (*inputs, None), self._numbers, counting, losses)
+            return {**terms, **{f" {player}": loss for player, loss in losses.items()}}
+
+        kind = (*movers, *sorted(counting), getattr(self.model, "objective", None), self.model.training)
+        values = self._graphs(kind, step, *(part for part in batch if part is not None))
+        moved.update({player: values.pop(f" {player}") for player in movers})
+        return values
+
+    def _play(self, movers: Sequence[str], batch: Sequence[Any], weights: Mapping[str, float | Tensor],
+              counting: set[str], moved: dict[str, Tensor]) -> dict[str, Tensor]:
+        # Who stands still gets no graph, neither in the shared forward pass nor in another's turn.
+        with self._only(movers), self._autocast():
+            round = self.model.play(*batch)
+        recorded: dict[str, Tensor] = {}
+        for player in movers:
+            with self._only([player]):
+                moved[player] = self._turn(player, round, weights, counting, recorded)
+        return recorded
+
+    def _turn(self, player: str, round: Round, weights: Mapping[str, float | Tensor], counting: set[str],
+              recorded: dict[str, Tensor]) -> Tensor:
         with self._autocast():
             terms: Terms = self.network(player, round)
         loss = sum((weights[name] * term for name, term in terms.items() if name in weights),
                    torch.zeros((), device=self.device))
-        recorded = {name if name in self.model.watched else f"{player}/{name}": term.detach()
-                    for name, term in terms.items()}
+        named = {name if name in self.model.watched else f"{player}/{name}": term.detach()
+                 for name, term in terms.items()}
         if self.device.type == "cpu" and not self._reduce and not math.isfinite(loss.item()):
             # Reading costs nothing here, so the player keeps its good weights. Elsewhere it would stop the queue of
             # the device in every step: there, the terms are read at the next row of the history.
-            name, value = next(((n, t.item()) for n, t in recorded.items() if not math.isfinite(t.item())),
+            name, value = next(((n, t.item()) for n, t in named.items() if not math.isfinite(t.item())),
                                ("the weighted sum of terms", loss.item()))
             raise not_finite(name, value, self.step + 1)
         # Without a term that counts there is nowhere to go. Momentum and weight decay alone would still move a player,
         # in the end to weights of 0, which spectral norm divides by.
-        if any(weights.get(name) for name in terms):
+        if counting & terms.keys():
             optimizer = self.optimizers[player]
             optimizer.zero_grad()
             self.scaler.scale(loss).backward()
@@ -193,7 +233,7 @@ class Training:
                 self.scaler.update()
             with torch.no_grad():
                 self.model.moved(player)
-        self.history.record(self.step + 1, recorded)
+        recorded.update(named)
         return loss.detach()
 
     @contextlib.contextmanager
@@ -218,7 +258,11 @@ class Training:
         left = self._rate_left(self.step)
         for player, rate in rates.items():
             for group in self.optimizers[player].param_groups:
-                group["lr"] = rate * left
+                if self._graphs is None:
+                    group["lr"] = rate * left
+                else:
+                    self._numbers.take({f" {player}": rate * left})
+                    group["lr"] = self._numbers[f" {player}"]
         self.interventions += changed + changed_rates + changed_rules
         return weights
 
@@ -260,9 +304,9 @@ class Training:
 
     @contextlib.contextmanager
     def _randomness(self) -> Iterator[None]:
-        self.model.rng = torch.Generator(self.device).manual_seed(mix(self.seed, self.step, 1))
+        self.model.rng = self._rng.manual_seed(mix(self.seed, self.step, 1))
         try:
-            if not any(isinstance(m, nn.modules.dropout._DropoutNd) for m in self.model.modules()):
+            if not self._drops:
                 yield
                 return
             # Dropout knows only the global stream: it is seeded for the step and given back as it was. (Whoever draws
@@ -466,7 +510,7 @@ class Training:
                                       "last checkpoint and lower the learning rate.")
             write(path, {
                 **self.recording(), "ganlab": ganlab.__version__, "state": self.model.state_dict(), "pools": pools,
-                "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+                "optimizers": {name: _plain_options(o.state_dict()) for name, o in self.optimizers.items()},
                 "scaler": self.scaler.state_dict(), "schedule_state": self.schedule.state(),
                 **{f"{kind}_now": dict(controls) for kind, controls in self._controls.items()},
                 "save_every": self.save_every, "autosave": self.checkpoint is not None,
@@ -527,7 +571,12 @@ class Training:
             raise CheckpointError(f"{path} does not fit this {self.model.name}: {error}") from None
         processes.share_out_pools(self.model, content.get("pools"))
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(content["optimizers"][name])
+            state = content["optimizers"][name]
+            for group, here in zip(state["param_groups"], optimizer.param_groups, strict=True):
+                group.update({key: here[key] for key in ("capturable",) if key in here})
+            optimizer.load_state_dict(state)
+        if self._graphs:
+            self._graphs.clear()
         if self.scaler.is_enabled() and content["scaler"]:
             self.scaler.load_state_dict(content["scaler"])
         self._replay = [Intervention(*entry) for entry in content["to_replay"]]
@@ -608,6 +657,13 @@ def _decay(steps: Sequence[int] | None) -> tuple[int, int] | None:
         raise GanlabError(f"decay must be (first, last), the steps between which the learning rates fall to 0, "
                           f"first < last, not {tuple(steps)}")
     return int(steps[0]), int(steps[1])
+
+
+def _plain_options(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state, as it would be where no step is recorded as a CUDA graph."""
+    return {**state, "param_groups": [
+        {**group, "lr": float(group["lr"]), **({"capturable": False} if "capturable" in group else {})}
+        for group in state["param_groups"]]}
 
 
 def _check_players(schedule: Schedule, model: Model) -> None:

@@ -1,15 +1,19 @@
 """Exchanges of time and memory that change no result."""
 
+import contextlib
 import functools
+from unittest import mock
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ganlab import compute
 from ganlab.errors import GanlabError
 from ganlab.training import Training
-from tests.models.test_models import data_for, small
+from tests.models.test_models import SMALL, data_for, small
 
 
 def train(name, digits, steps=3, **how):
@@ -84,3 +88,133 @@ def test_compiled_networks_learn_the_same(name, digits, monkeypatch):
     assert calls
     for a, b in zip(plain.model.parameters(), compiled.model.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+class Tape(TorchDispatchMode):
+    """A CUDA graph without CUDA: notes every operation within it, undoes what they did, and can make them again, in the
+    same memory and with the Python around them left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.before, self.made, self.streams = [], {}, set(), [torch.default_generator]
+
+    def register_generator_state(self, rng):
+        self.streams.append(rng)
+
+    def __enter__(self):
+        self.states = [rng.get_state() for rng in self.streams]
+        return super().__enter__()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        for x in filter(torch.is_tensor, tree_leaves((args, kwargs))):
+            place = x.untyped_storage().data_ptr()
+            if place not in self.made and place not in self.before:
+                self.before[place] = x.untyped_storage(), x.untyped_storage().clone()
+        out = function(*args, **(kwargs or {}))
+        self.made |= {x.untyped_storage().data_ptr() for x in filter(torch.is_tensor, tree_leaves(out))} - \
+            self.before.keys()
+        self.calls.append((function, args, kwargs or {}, out))
+        return out
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        for storage, content in self.before.values():
+            storage.copy_(content)
+        for rng, state in zip(self.streams, self.states, strict=True):
+            rng.set_state(state)
+
+    def replay(self):
+        with torch.no_grad():
+            for function, args, kwargs, out in self.calls:
+                for old, new in zip(tree_leaves(out), tree_leaves(function(*args, **kwargs)), strict=True):
+                    if torch.is_tensor(old) and old.untyped_storage().data_ptr() != new.untyped_storage().data_ptr():
+                        old.copy_(new)
+
+
+@pytest.fixture
+def tapes(monkeypatch):
+    """`compute.Graphs` on the CPU: recorded steps are made again from a tape."""
+    stream = mock.Mock()
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Tape)
+    monkeypatch.setattr(torch.cuda, "graph", lambda tape, **_: tape)
+
+
+def recording(name, digits, tapes=True, **how):
+    model = small(name)
+    # A rate that float32 holds exactly, as all that the decay of the tests below makes of it: then no bit may differ.
+    training = Training(model, data_for(model, digits), batch_size=4, device="cpu", learning_rate=2 ** -12, log_every=1,
+                        **how)
+    if tapes:
+        training._graphs = compute.Graphs(training._rng)
+    return training
+
+
+def equal(one, other):
+    for (key, value), expected in zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(value, expected), key
+    histories = [training.history.frame().drop(columns="images/s") for training in (one, other)]
+    assert histories[0].equals(histories[1])
+
+
+@pytest.mark.parametrize("name", sorted(SMALL.keys() - {"wgan"}))  # RMSprop on a CPU reads its rate as a number
+def test_steps_that_are_recorded_are_the_steps_they_were(name, digits, tapes):
+    recorded, plain = (recording(name, digits, choice, decay=(4, 20)).run(12, False) for choice in (True, False))
+    assert 1 <= len(recorded._graphs._graphs) <= 2
+    equal(recorded, plain)
+
+
+@pytest.mark.parametrize("name", ["gan", "wgangp", "cyclegan", "ugatit"])
+def test_what_is_changed_by_hand_reaches_recorded_steps(name, digits, tapes):
+    trainings = [recording(name, digits, choice) for choice in (True, False)]
+    for training in trainings:
+        last = list(training.weights)[-1]
+        for weight in (None, 0.25, 0.0, 2.0):
+            if weight is not None:
+                training.weights[last] = weight
+                training.learning_rates["generator"] = 2 ** -12 * (1 + weight)
+            training.run(6, False)
+        if "objective" in training.rules:
+            training.rules["objective"] = "least-squares"
+            training.run(6, False)
+        training.turn("generator").run(3, False)
+    equal(*trainings)
+
+
+def test_an_earlier_state_is_not_overwritten_by_what_was_recorded_after_it(digits, tapes, tmp_path):
+    recorded, plain = (recording("gan", digits, choice) for choice in (True, False))
+    recorded.run(8, False).save(tmp_path / "run.pt")
+    recorded.run(4, False).load(tmp_path / "run.pt")
+    equal(recorded.run(8, False), plain.run(16, False))
+    again = Training.restore(tmp_path / "run.pt", device="cpu").run(8, False)
+    equal(again, plain)
+
+
+def test_only_so_many_kinds_of_steps_are_kept(digits, tapes, monkeypatch):
+    monkeypatch.setattr(compute.Graphs, "kept", 3)
+    training = recording("ugatit", digits)
+    for i in range(5):
+        for k, name in enumerate(training.weights):
+            training.weights[name] = float(i == k)
+        training.run(5, False)
+    assert len(training._graphs._graphs) == 3
+
+
+def test_what_cannot_be_recorded_is_refused(digits):
+    with pytest.raises(GanlabError, match="compile='graphs' needs one NVIDIA GPU"):
+        recording("gan", digits, False, compile="graphs")
+    with pytest.raises(GanlabError, match="compile must be False, True or 'graphs', not 'all'"):
+        recording("gan", digits, False, compile="all")
+
+
+def test_a_model_trained_twice_recomputes_once(digits):
+    model = small("vae")
+    for _ in range(2):
+        compute.recompute(model)
+    assert all("forward" in vars(part) for part in model.autoencoder.children())
+    with mock.patch.object(compute, "checkpoint", wraps=compute.checkpoint) as asked:
+        model.rng = torch.Generator().manual_seed(0)
+        model.play(torch.rand(4, 1, 28, 28))
+    assert asked.call_count == 2

@@ -207,7 +207,7 @@ class Hand:
 
     def uses(self, name: str, value: float) -> None:
         """Wait until a step has been made with this weight, and look whether the log has it as a move of a hand."""
-        self.until(f"t.history['weight/{name}'][-1:] == [{value}]")
+        self.until(f"t.history.columns.get('weight/{name}', [])[-1:] == [{value}]")
         assert self.kernel(f"[i[1:] for i in t.interventions][-1:] == [('weights', {name!r}, {value})]")
 
     def goes_on(self, steps: int = 20) -> None:
