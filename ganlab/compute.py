@@ -1,5 +1,6 @@
 """Three exchanges that change results by rounding at most: time for memory, and slow first steps for faster ones."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar
@@ -33,16 +34,15 @@ def recompute(model: Model) -> None:
         raise GanlabError(f"recompute would do nothing for {model.name}: batch norm's running averages or spectral "
                           "norm are in all its networks; use a smaller batch_size, or precision='bf16'")
     for network in chosen:
-        # Of the class, since a second training of the model would else wrap the first one's.
-        network.forward = _again(type(network).forward.__get__(network), drops(network))
+        # A partial is copied together with the network; a closure would run the one that the copy was made of.
+        network.forward = functools.partial(_again, network)
 
 
-def _again(forward: Callable[..., Any], random: bool) -> Callable[..., Any]:
-    def call(*inputs: Any) -> Any:
-        if torch.is_grad_enabled():
-            return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=random)
-        return forward(*inputs)
-    return call
+def _again(network: nn.Module, *inputs: Any) -> Any:
+    forward = functools.partial(type(network).forward, network)
+    if torch.is_grad_enabled():
+        return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=drops(network))
+    return forward(*inputs)
 
 
 def drops(module: nn.Module) -> bool:

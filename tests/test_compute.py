@@ -1,6 +1,7 @@
 """Exchanges of time and memory that change no result."""
 
 import contextlib
+import copy
 import functools
 from unittest import mock
 
@@ -218,3 +219,15 @@ def test_a_model_trained_twice_recomputes_once(digits):
         model.rng = torch.Generator().manual_seed(0)
         model.play(torch.rand(4, 1, 28, 28))
     assert asked.call_count == 2
+
+
+def test_a_copy_of_a_recomputing_model_runs_its_own_networks(digits):
+    model = small("ugatit")
+    compute.recompute(model)
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for p in twin.generator.parameters():
+            p.zero_()
+    x = torch.rand(1, 3, 32, 32)
+    assert twin.translate(x).abs().max() == 0
+    assert model.translate(x).abs().max() > 0

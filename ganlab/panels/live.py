@@ -38,8 +38,11 @@ from ganlab.training import Training
 SHARE = 0.03
 """The part of the time that drawing may take."""
 
-DOCTOR = 0.005
-"""The part of the time that the doctor may take."""
+DOCTOR, FIRST = 0.005, 15.0
+"""The part of the time that the doctor may take, and seconds of training before its first look."""
+
+LARGE = 50_000_000
+"""Parameters from which on the doctor looks on the press of the button alone: it needs room for a second model."""
 
 KEEP = 60.0
 """Seconds between two automatic saves, at least; together they take at most a hundredth of the time."""
@@ -170,7 +173,9 @@ class Panel(Shown):
         self.file = widgets.Text(str(self.training.checkpoint or f"runs/{stem}.pt"),
                                  description="file", style={"description_width": "30px"}, layout={"width": "300px"})
         self.status, self.message, self.log = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.doctor = widgets.HTML(layout={"width": "620px", "height": "64px", "overflow": "auto"})
+        looks = "" if self._size >= LARGE or not self.live or foreground else "looks now and then while it trains; "
+        self.doctor = widgets.HTML(f"<i>{looks}press it for a look now</i>",
+                                   layout={"width": "620px", "height": "64px", "overflow": "auto"})
         self.compared = widgets.Image(format="png", layout={"display": "none", "max_width": "860px"})
         self.images = {name: widgets.Image(format="png") for name in self._makes.names}
         # No tooltip for images: with one, ipywidgets 8 fails to draw them. Their captions stand above them.
@@ -464,6 +469,7 @@ class Panel(Shown):
             going = self.live and not self._closed.is_set() and self._going
             if going and (self._viewer is None or not self._viewer.is_alive()):
                 self._next_keep = time.monotonic() + KEEP
+                self._next_look = max(self._next_look, time.perf_counter() + FIRST)
                 self._viewer = threading.Thread(target=self._watch, daemon=True, name="ganlab-panel")
                 self._viewer.start()
         if not self._closed.is_set():
@@ -486,8 +492,7 @@ class Panel(Shown):
                 if self._drawn != step and (time.perf_counter() >= self._next or not going):
                     took = self.draw()
                     self._next = time.perf_counter() + took * (1 - SHARE) / SHARE
-                # Asking needs room for a second model, so that large ones are looked at on the press of the button.
-                if 100 <= step != self._examined and self._size < 5e7 and \
+                if 100 <= step != self._examined and self._size < LARGE and \
                         (time.perf_counter() >= self._next_look or not going):
                     self._next_look = math.inf  # not again, if this fails
                     self._next_look = self.examine() / DOCTOR + time.perf_counter()

@@ -380,6 +380,24 @@ def test_the_doctor_looks_by_itself_and_says_what_it_sees(digits):
                                               "").height
 
 
+def test_the_doctor_looks_while_it_runs_but_not_in_the_first_seconds(digits, monkeypatch):
+    t = training(digits)
+    panel = panels.train(t, live=True)
+    panel.buttons["start"].click()
+    wait_until(lambda: t.step > 200)
+    time.sleep(4 * module.TICK)
+    assert panel._examined < 0 and "looks now and then" in panel.doctor.value
+    panel.buttons["stop"].click()
+    wait_until(lambda: panel._viewer is None)
+    assert panel._examined == t.step
+    monkeypatch.setattr(module, "FIRST", 0.0)
+    panel._next_look, before = 0.0, t.step
+    panel.buttons["start"].click()
+    wait_until(lambda: panel._examined > before)
+    assert t.state == "running"
+    panel.buttons["stop"].click()
+
+
 # ---- cells ------------------------------------------------------------------------------------------------------
 
 
