@@ -10,9 +10,9 @@ Both loops run in one process, in turn, in alternating order. Printed are, for e
 images a second; how many times as fast as the textbook's loop that is (median of the rounds, lowest, highest), in
 float32 as the textbook's and with the networks in other precisions (the losses stay float32); the time from the first
 call to the end of the first step; the share of a step in which batches are made, and on a GPU the share in which the
-processor prepares it; the peak of memory; and the arithmetic done a second as a share of what a large matrix product
-reaches in the same precision. `--growth` prints how time and memory grow with image size, batch and width instead, and
-`--account` where the time of a step goes, by the kind of operation.
+processor prepares it; the peak of memory; how many times our arithmetic the textbook does; and what we do a second, as
+a share of what a large matrix product reaches in the same precision. `--growth` prints how time and memory grow with
+image size, batch and width instead, and `--account` where the time of a step goes, by the kind of operation.
 """
 
 import argparse
@@ -121,13 +121,19 @@ def memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
 
 
-def operations(training: Training) -> int:
-    """Floating-point operations of the next step, which is made as it is without a CUDA graph."""
+def operations(training: Training) -> float:
+    """Floating-point operations of a step, counted over a turn of each player, without CUDA graphs."""
     graphs, training._graphs = training._graphs, None
+    steps = turns(training.model.name)
     with Flops() as counter:
-        training.run(1, progress=False)
+        training.run(steps, progress=False)
     training._graphs = graphs
-    return counter.total
+    return counter.total / steps
+
+
+def turns(model: str) -> int:
+    """Steps until every player of a model has moved."""
+    return 5 if model.startswith("wgan") else 1
 
 
 def account(name: str, work: Work, device: torch.device, precisions: list[str], how: dict[str, Any]) -> None:
@@ -198,7 +204,11 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
             torch.cuda.synchronize()
             print(f"   host {host / (GPU_STEPS * step):.0%}", end="")
         print(flush=True)
-    print(f"  textbook  {1e3 * statistics.median(times['textbook']):,.1f} ms a step   peak of memory {peak:.2f} GiB "
+    with Flops() as counter:
+        theirs.run(turns(work.model))
+    arithmetic = counter.total / turns(work.model) / (done * step)
+    print(f"  textbook  {1e3 * statistics.median(times['textbook']):,.1f} ms a step, {arithmetic:.2f} times the "
+          f"arithmetic   peak of memory {peak:.2f} GiB "
           + ("(GPU, all of these together)" if device.type == "cuda" else "(process)"), flush=True)
 
 

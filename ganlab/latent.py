@@ -1,14 +1,19 @@
 """Looking at latent spaces: codes of a data set, t-SNE, paths between codes, and the search for a latent."""
 
+import contextlib
 import inspect
+import io
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ganlab.errors import GanlabError
 from ganlab.models.base import Model, inference
@@ -26,7 +31,26 @@ def encode(model: Encoder, images: Tensor, batch_size: int = 512) -> Tensor:
     return torch.cat([model.encode(batch).cpu() for batch in images.split(batch_size)])
 
 
-def tsne(codes: Tensor, seed: int = 0, perplexity: float = 30.0, iterations: int = 500) -> np.ndarray[Any, Any]:
+class _Told(io.TextIOBase):
+    """In the place of stdout: what scikit-learn says of its iterations moves a bar, all else is passed on."""
+
+    def __init__(self, bar: "tqdm[Any]", out: TextIO) -> None:
+        self._bar, self._out, self._said = bar, out, False
+
+    def write(self, text: str) -> int:
+        if "[t-SNE]" not in text and not (self._said and text == "\n"):
+            self._out.write(text)
+        elif at := re.search(r"Iteration (\d+)", text):
+            self._bar.update(min(int(at[1]), self._bar.total) - self._bar.n)
+        self._said = "[t-SNE]" in text
+        return len(text)
+
+    def flush(self) -> None:
+        self._out.flush()
+
+
+def tsne(codes: Tensor, seed: int = 0, perplexity: float = 30.0, iterations: int = 500, progress: bool = True
+         ) -> np.ndarray[Any, Any]:
     """A map of the codes in which near neighbours stay near (van der Maaten and Hinton 2008), by scikit-learn.
 
     Distances between far groups and sizes of groups mean nothing in it. 2,000 codes take about 7 seconds on two
@@ -37,6 +61,7 @@ def tsne(codes: Tensor, seed: int = 0, perplexity: float = 30.0, iterations: int
         seed: the same map again for the same seed.
         perplexity: about how many neighbours each point keeps; less than N.
         iterations: at least 250.
+        progress: show a bar where it takes longer than a few seconds, from 2,000 codes on.
 
     Returns:
         N x 2.
@@ -44,7 +69,15 @@ def tsne(codes: Tensor, seed: int = 0, perplexity: float = 30.0, iterations: int
     from sklearn.manifold import TSNE
     if len(codes) <= perplexity:
         raise GanlabError(f"t-SNE of {len(codes)} codes needs a perplexity below that, not {perplexity}")
-    return TSNE(perplexity=perplexity, max_iter=iterations, init="pca", random_state=seed).fit_transform(codes.numpy())
+    progress = progress and len(codes) >= 2000
+    machine = TSNE(perplexity=perplexity, max_iter=iterations, init="pca", random_state=seed, verbose=2 * progress)
+    if not progress:
+        return machine.fit_transform(codes.numpy())
+    with tqdm(total=iterations, desc=f"t-SNE of {len(codes):,} codes", unit="iteration") as bar, \
+            contextlib.redirect_stdout(_Told(bar, sys.stdout)):
+        points = machine.fit_transform(codes.numpy())
+        bar.update(iterations - bar.n)
+    return points
 
 
 def interpolate(a: Tensor, b: Tensor, steps: int, spherical: bool = False) -> Tensor:

@@ -51,6 +51,16 @@ def test_tsne_keeps_clusters_apart_and_repeats_itself():
     assert (latent.tsne(codes, perplexity=10, iterations=300) == points.numpy()).all()
 
 
+def test_tsne_of_many_codes_shows_how_far_it_is(capsys):
+    codes = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
+    latent.tsne(codes, perplexity=5, iterations=250)
+    said = capsys.readouterr()
+    assert "t-SNE of 2,000 codes" in said.err and "250/250" in said.err and "50/250" in said.err
+    assert said.out == ""
+    latent.tsne(codes[:1999], perplexity=5, iterations=250)
+    assert capsys.readouterr().err == ""
+
+
 def test_tsne_of_too_few_points_is_a_clear_error():
     with pytest.raises(GanlabError, match="t-SNE of 10 codes needs a perplexity below that"):
         latent.tsne(torch.randn(10, 3))

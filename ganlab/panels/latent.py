@@ -203,7 +203,7 @@ class Explorer(Shown):
 
         def work() -> None:
             try:
-                points = latent.tsne(self._flat, perplexity=min(30.0, (n - 1) / 3))
+                points = latent.tsne(self._flat, perplexity=min(30.0, (n - 1) / 3), progress=False)
             except Exception as error:
                 if self._foreground:
                     raise

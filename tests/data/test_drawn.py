@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ganlab.data import drawn
-from ganlab.data.images import to_float
+from ganlab.data.images import mix, to_float
+from ganlab.data.paint import fronts as houses
 from ganlab.errors import DataError
 
 SETS = {"fronts": drawn.fronts, "fruit": drawn.fruit, "faces": drawn.faces}
@@ -94,7 +95,7 @@ def test_every_house_has_walls_windows_and_a_door_between_sky_and_ground():
 
 
 def test_the_plan_of_a_house_tells_its_colours():
-    fronts, scene = drawn.fronts("test", 32), drawn._front_scene(100, drawn.mix(1, 0))
+    fronts, scene = drawn.fronts("test", 32), houses.scene(100, mix(1, 0))
     wall = (fronts.a.truth["classes"] == list(drawn.LABELS).index("wall"))[:, None]
     colour = (fronts.b.floats() * wall).sum((2, 3)) / wall.sum((2, 3))
     group = (scene["style"] * 3 + scene["columns"].long() % 3).flatten()

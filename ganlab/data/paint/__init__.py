@@ -1,0 +1,1 @@
+"""How the drawn sets are painted: `canvas` for all, and what is in a picture for each."""
