@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,7 +30,7 @@ SURE = {0.9: "almost certain", 0.7: "likely", 0.5: "possible", 0.0: "unlikely"}
 
 
 SETTLING = 50
-"""Steps after a change of the objective that are not looked at."""
+"""Steps after a change of the objective, or of a weight, in which losses say nothing of the game as it is."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Seen:
             None where there is no such thing.
         largest: largest absolute weight; NaN or infinite if one is.
         limit: the largest number that the networks can hold.
+        steady: rows at the end of the columns in which all weights are those of now, and the players used to them.
     """
 
     columns: dict[str, np.ndarray]
@@ -100,6 +102,7 @@ class Seen:
     best: float | None = None
     largest: float = 0.0
     limit: float = torch.finfo(torch.float32).max
+    steady: int = sys.maxsize
 
     def term(self, column: str, last: float = 1.0) -> np.ndarray:
         """The values of a column in the last share of the rows, without the rows that have none."""
@@ -126,6 +129,7 @@ def look(training: Training, samples: int = 128) -> Seen:
     """
     with training.model.lock:
         rows, model, device = _recent(training), copy.deepcopy(training.model), training.device
+        turned = max((e.step for e in training.interventions if e.kind == "weights"), default=-math.inf)
         weights = dict(training.weights)
         states = {n: copy.deepcopy(o.state_dict()) for n, o in training.optimizers.items()}
         largest = max((p.detach().abs().max().item() for p in model.parameters()), key=lambda v: (v != v, v))
@@ -149,7 +153,8 @@ def look(training: Training, samples: int = 128) -> Seen:
     columns = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
     best = None if undecided is None else _best(getattr(model, "objective", None), undecided)
     return Seen(columns, weights, dict(type(model).weights), players, pairs, undecided, best, largest,
-                torch.finfo(torch.float16 if training.precision == "fp16" else torch.float32).max)
+                torch.finfo(torch.float16 if training.precision == "fp16" else torch.float32).max,
+                sum(row["step"] > turned + SETTLING for row in rows))
 
 
 def _recent(training: Training) -> list[dict[str, float]]:
@@ -284,7 +289,8 @@ def rate_too_high(seen: Seen) -> Verdict:
         found.append((beyond(player.update, 0.25, 1.0), f"a step of the {name} has {player.update:.2g} times the size "
                       "of its weights"))
         columns = [seen.weights[n] * seen.columns[f"{name}/{n}"] for n in player.terms if f"{name}/{n}" in seen.columns]
-        total = np.sum(columns, axis=0)[~np.isnan(np.sum(columns, axis=0))] if columns else np.empty(0)
+        total = np.sum(columns, axis=0)[-seen.steady:] if columns and seen.steady else np.empty(0)
+        total = total[~np.isnan(total)]
         if len(seen.players) > 1 or len(total) < 10 or total.min() <= 0:
             continue
         stages = [float(np.median(part)) for part in np.array_split(total, 5)]

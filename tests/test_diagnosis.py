@@ -15,6 +15,7 @@ from ganlab.data import drawn
 from ganlab.data.images import Images
 from ganlab.diagnosis import SYMPTOMS, Finding, beyond, diagnose, look, report
 from ganlab.errors import GanlabError, NotFinite
+from ganlab.history import Intervention
 from ganlab.training import Training
 
 
@@ -321,3 +322,23 @@ def test_the_least_value_of_every_objective(objective, least, digits):
 def test_without_a_history_there_is_nothing_to_say(digits):
     with pytest.raises(GanlabError, match="nothing has been recorded yet after 0 steps; train for 10 steps or more"):
         diagnose(Training(gan(), digits, device="cpu"))
+
+
+def test_a_weight_turned_by_hand_is_no_rate_too_high(digits):
+    training = Training(models.create("vae", hidden=(64,), latent=8), digits, device="cpu", batch_size=128)
+    training.run(300, False)
+    for weight in (1000, 1):
+        training.weights["kl"] = weight
+        for steps in (30, 30, 140):
+            training.run(steps, False)
+            assert diagnose(training) == [], (weight, training.step)
+
+
+def test_a_loss_that_rises_after_a_weight_was_turned_speaks_of_the_rate(digits):
+    t = trained(autoencoder(), digits, 10)
+    good = np.geomspace(0.2, 0.03, 60)
+    write(t, autoencoder__reconstruction=np.r_[np.full(60, 2.0), good, good[::-1]])
+    steps = [row["step"] for row in t.history.rows]
+    for at, expected in ((steps[60] - 51, ["learning rate too high"]), (steps[-1] - 60, [])):
+        t.interventions[:] = [Intervention(at, "weights", "reconstruction", 1.0)]
+        assert symptoms(t) == expected
