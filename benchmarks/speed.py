@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py [gan cgan dcgan wgangp pix2pix cyclegan ugatit-light ugatit] [--rounds 5] [--steps N]
                                [--size PIXELS] [--batch-size N] [--precision float32 bf16] [--threads N] [--device cuda]
-                               [--compile [graphs]] [--recompute]
+                               [--compile [graphs]] [--recompute] [--channels-last] [--try-kernels] [--memory GIB]
     python benchmarks/speed.py gan dcgan --growth
     python benchmarks/speed.py dcgan --batch-size 1024 --precision bf16 --account
 
@@ -78,8 +78,11 @@ def images_for(work: Work) -> Any:
 def build(work: Work, images: Any, device: torch.device, precision: str = "float32", how: dict[str, Any] | None = None,
           **config: Any) -> Training:
     """Our training of a work; `how` are more arguments of it, `config` more of the model."""
+    how = dict(how or {})
     model = models.create(work.model, shape=images.shape, **work.config, **config)
-    return Training(model, images, batch_size=work.batch_size, device=device, precision=precision, **(how or {}))
+    if how.pop("channels_last", False):
+        model.to(memory_format=torch.channels_last)
+    return Training(model, images, batch_size=work.batch_size, device=device, precision=precision, **how)
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
@@ -247,13 +250,20 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--compile", nargs="?", const=True, default=False, metavar="graphs", help="as in Training")
     parser.add_argument("--recompute", action="store_true", help="as in Training")
+    parser.add_argument("--channels-last", action="store_true", help="of all images within our networks")
+    parser.add_argument("--try-kernels", action="store_true", help="let cuDNN try its kernels before it chooses")
+    parser.add_argument("--memory", type=float, metavar="GIB", help="let PyTorch have so much of the GPU and no more")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--account", action="store_true")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = choose_device(arguments.device)
-    how = {"compile": arguments.compile, "recompute": arguments.recompute}
+    how = {"compile": arguments.compile, "recompute": arguments.recompute, "channels_last": arguments.channels_last}
+    torch.backends.cudnn.benchmark = arguments.try_kernels
+    if arguments.memory:
+        whole = torch.cuda.get_device_properties(device).total_memory / 2 ** 30
+        torch.cuda.set_per_process_memory_fraction(arguments.memory / whole, device)
     card = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads of a CPU"
     print(f"{card}, torch {torch.__version__}, {arguments.rounds} rounds in alternating order")
     for name in arguments.works:

@@ -1,6 +1,7 @@
 """Three exchanges that change results by rounding at most: time for memory, and slow first steps for faster ones."""
 
 import functools
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar
@@ -81,6 +82,13 @@ class Numbers(dict[str, Tensor]):
                 self._given[name] = value
 
 
+def without_graphs(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state as it would be where no step is recorded."""
+    return {**state, "param_groups": [
+        {**group, "lr": float(group["lr"]), **({"capturable": False} if "capturable" in group else {})}
+        for group in state["param_groups"]]}
+
+
 class Graphs:
     """Steps as CUDA graphs: some hundred kernels that the processor would launch one by one are launched at once.
 
@@ -123,7 +131,8 @@ class Graphs:
         # Where it will be recorded, not on the stream of everything else, on which nothing can be.
         here = torch.cuda.current_stream(self._rng.device)
         self._stream.wait_stream(here)
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(self._stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This instance was constructed with capturable=True")  # it will be
             values = step(*inputs)
         here.wait_stream(self._stream)
         return values

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from ganlab import compute
 from ganlab.data.images import Batches, mix
 from ganlab.errors import GanlabError
 from ganlab.models.base import Model
@@ -131,7 +132,7 @@ def look(training: Training, samples: int = 128) -> Seen:
         rows, model, device = _recent(training), copy.deepcopy(training.model), training.device
         turned = max((e.step for e in training.interventions if e.kind == "weights"), default=-math.inf)
         weights = dict(training.weights)
-        states = {n: copy.deepcopy(o.state_dict()) for n, o in training.optimizers.items()}
+        states = {n: copy.deepcopy(compute.without_graphs(o.state_dict())) for n, o in training.optimizers.items()}
         largest = max((p.detach().abs().max().item() for p in model.parameters()), key=lambda v: (v != v, v))
         model.share, model.rng = (0, 1), torch.Generator(device).manual_seed(mix(training.seed, training.step, 4))
         n = min(samples, len(training.data), max(8, 2 ** 20 // math.prod(training.data.shape)))

@@ -510,7 +510,7 @@ class Training:
                                       "last checkpoint and lower the learning rate.")
             write(path, {
                 **self.recording(), "ganlab": ganlab.__version__, "state": self.model.state_dict(), "pools": pools,
-                "optimizers": {name: _plain_options(o.state_dict()) for name, o in self.optimizers.items()},
+                "optimizers": {name: compute.without_graphs(o.state_dict()) for name, o in self.optimizers.items()},
                 "scaler": self.scaler.state_dict(), "schedule_state": self.schedule.state(),
                 **{f"{kind}_now": dict(controls) for kind, controls in self._controls.items()},
                 "save_every": self.save_every, "autosave": self.checkpoint is not None,
@@ -657,13 +657,6 @@ def _decay(steps: Sequence[int] | None) -> tuple[int, int] | None:
         raise GanlabError(f"decay must be (first, last), the steps between which the learning rates fall to 0, "
                           f"first < last, not {tuple(steps)}")
     return int(steps[0]), int(steps[1])
-
-
-def _plain_options(state: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's state, as it would be where no step is recorded as a CUDA graph."""
-    return {**state, "param_groups": [
-        {**group, "lr": float(group["lr"]), **({"capturable": False} if "capturable" in group else {})}
-        for group in state["param_groups"]]}
 
 
 def _check_players(schedule: Schedule, model: Model) -> None:
