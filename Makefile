@@ -9,7 +9,7 @@ QUIET = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
 # Two threads that sleep while they wait: small networks gain nothing from more, and shared machines stay usable.
 TESTING = OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} MPLBACKEND=$${MPLBACKEND:-agg}
 
-.PHONY: homework-stress help setup lab test test-all prove colab lessons bench quality constraints clean
+.PHONY: gpu homework-stress help setup lab test test-all prove colab lessons bench quality constraints clean
 help:
 	@echo "make lab       open the lessons in JupyterLab"
 	@echo "make test      style, types, all tests, and every lesson in profile ci"
@@ -18,6 +18,7 @@ help:
 	@echo "make prove     the homework's reference solutions with twenty seeds; right answers of other kinds, trained"
 	@echo "make lessons   run every lesson in profile laptop and keep its cleaned output"
 	@echo "make bench     speed of training;  make quality: what the models reach on MNIST"
+	@echo "make gpu       tests and speed that need an NVIDIA card"
 	@echo "make homework-stress  two hundred hand-ins graded, killed and resumed (a quarter of an hour)"
 	@echo "make clean     remove the environments, caches and runs (downloaded data stays)"
 
@@ -81,6 +82,16 @@ lessons: $(STAMP)
 
 bench: $(STAMP)
 	@$(PYTHON) benchmarks/speed.py
+
+# What only an NVIDIA card can show: recorded steps, speed, memory within the limits, where the time of large batches goes.
+gpu: $(STAMP)
+	@$(PYTHON) -m pytest -q tests/test_cuda.py
+	@for more in "" "--compile graphs" "--compile graphs --try-kernels --channels-last"; do \
+	  $(PYTHON) benchmarks/speed.py gan cgan wgangp dcgan pix2pix cyclegan ugatit-light ugatit $$more || exit 1; done
+	@$(PYTHON) benchmarks/speed.py ugatit --recompute --compile graphs --memory 14 --precision float32 --account
+	@$(PYTHON) benchmarks/speed.py ugatit-light --recompute --compile graphs --memory 6 --precision float32 --account
+	@$(PYTHON) benchmarks/speed.py dcgan --batch-size 1024 --precision bf16 --account
+	@$(PYTHON) benchmarks/speed.py ugatit --batch-size 16 --recompute --precision bf16 --account
 
 quality: $(STAMP)
 	@$(TESTING) $(PYTHON) benchmarks/quality.py

@@ -168,9 +168,7 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
     images = images_for(work)
     print(f"\n{name} on {images.name}, {tuple(images.shape)}, batch {work.batch_size}, {work.steps} steps a round",
           flush=True)
-    theirs = LOOPS[work.model](models.create(work.model, shape=images.shape, **work.config), images, work.batch_size,
-                               device, workers)
-    ours, first = dict[str, Training](), dict[str, float]()
+    ours, first, peak = dict[str, Training](), dict[str, float](), 0.0
     for precision in precisions:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -180,8 +178,10 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
         first[precision] = time.perf_counter() - began
         if device.type == "cuda":  # libraries choose their kernels, graphs are recorded
             timed(lambda t=ours[precision]: t.run(10, progress=False), device)
+        peak = peak or memory(device)  # of the first precision, with nothing beside it
+    theirs = LOOPS[work.model](models.create(work.model, shape=images.shape, **work.config), images, work.batch_size,
+                               device, workers)
     timed(lambda: theirs.run(1 if device.type == "cpu" else 10), device)
-    peak = memory(device)
     times: dict[str, list[float]] = {name: [] for name in ("textbook", *ours)}
     for i in range(rounds):
         for who in (list(times) if i % 2 == 0 else list(times)[::-1]):
@@ -212,7 +212,7 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
     arithmetic = counter.total / turns(work.model) / (done * step)
     print(f"  textbook  {1e3 * statistics.median(times['textbook']):,.1f} ms a step, {arithmetic:.2f} times the "
           f"arithmetic   peak of memory {peak:.2f} GiB "
-          + ("(GPU, all of these together)" if device.type == "cuda" else "(process)"), flush=True)
+          + ("(ours, first precision)" if device.type == "cuda" else "(process)"), flush=True)
 
 
 def growth(name: str, work: Work, device: torch.device, rounds: int, how: dict[str, Any]) -> None:
