@@ -3,8 +3,10 @@
     python benchmarks/panel.py [--rounds 9] [--seconds 12] [--models gan dcgan cyclegan]
 
 It runs in a Jupyter kernel of its own, since a panel's pictures go through the kernel's sockets. Printed for each model
-are the time with a panel over the time without, as wall-clock and as processor time of the whole process: the median
-over the rounds, the lowest and the highest.
+are the time with a panel over the time without, as wall-clock and as processor time of the whole process; and, which
+other programs disturb least, the processor time of all threads but the training's over that of the training's, with a
+panel and without: the median over the rounds, the lowest and the highest. OMP_NUM_THREADS=1 keeps the training's work
+in its thread.
 """
 
 import argparse
@@ -13,6 +15,7 @@ from pathlib import Path
 
 IN_THE_KERNEL = '''
 import statistics, time
+import psutil
 from ganlab import data, models, panels
 from ganlab.training import Training
 
@@ -22,8 +25,14 @@ def stretch(training, steps, watched):
     training.start(steps)
     if panel:
         panel.attend()
+    thread, own, all_ = training._thread, 0.0, 0.0
+    while thread.is_alive():
+        thread.join(0.5)
+        used = {t.id: t.user_time + t.system_time for t in psutil.Process().threads()}
+        if thread.native_id in used:
+            own, all_ = used[thread.native_id], time.process_time() - cpu
     training.wait()
-    took = time.perf_counter() - wall, time.process_time() - cpu
+    took = time.perf_counter() - wall, time.process_time() - cpu, 1 + (all_ - own) / own
     if panel:
         panel.close()
     return took
@@ -40,10 +49,11 @@ def measure(name, seconds, rounds):
         times = {}
         for watched in ((False, True), (True, False))[i % 2]:
             times[watched] = stretch(training, steps, watched)
-        ratios.append([w / wo for w, wo in zip(times[True], times[False])])
-    wall, cpu = zip(*ratios)
+        ratios.append([w / wo for w, wo in zip(times[True], times[False])][:2] + [times[True][2], times[False][2]])
+    wall, cpu, others, without = zip(*ratios)
     text = lambda r: f"{statistics.median(r):.3f} ({min(r):.3f} to {max(r):.3f})"
-    print(f"{name:10} {steps:6} steps a stretch   wall {text(wall)}   processor {text(cpu)}", flush=True)
+    print(f"{name:10} {steps:6} steps a stretch   wall {text(wall)}   processor {text(cpu)}   "
+          f"all threads over the training's {text(others)}, without a panel {text(without)}", flush=True)
 '''
 
 
