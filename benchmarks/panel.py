@@ -4,8 +4,8 @@
 
 It runs in a Jupyter kernel of its own, since a panel's pictures go through the kernel's sockets. Printed for each model
 are the time with a panel over the time without, as wall-clock and as processor time of the whole process; and, which
-other programs disturb least, the processor time of all threads but the training's over that of the training's, with a
-panel and without: the median over the rounds, the lowest and the highest. OMP_NUM_THREADS=1 keeps the training's work
+other programs disturb least, the processor time of all threads over that of the training's, with a panel and
+without: the median over the rounds, the lowest and the highest. OMP_NUM_THREADS=1 keeps the training's work
 in its thread.
 """
 
@@ -32,7 +32,7 @@ def stretch(training, steps, watched):
         if thread.native_id in used:
             own, all_ = used[thread.native_id], time.process_time() - cpu
     training.wait()
-    took = time.perf_counter() - wall, time.process_time() - cpu, 1 + (all_ - own) / own
+    took = time.perf_counter() - wall, time.process_time() - cpu, all_ / own
     if panel:
         panel.close()
     return took

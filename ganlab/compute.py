@@ -98,13 +98,16 @@ class Graphs:
 
     Args:
         rng: the stream from which the steps draw, besides PyTorch's own.
+
+    Attributes:
+        numbers: what a person may change, for the steps to read.
     """
 
     warm: ClassVar[int] = 3
     kept: ClassVar[int] = 8
 
     def __init__(self, rng: torch.Generator) -> None:
-        self._rng, self._stream = rng, torch.cuda.Stream(rng.device)
+        self._rng, self._stream, self.numbers = rng, torch.cuda.Stream(rng.device), Numbers(rng.device)
         self._seen = Counter[Hashable]()
         self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, list[Tensor], list[str], Tensor]] = {}
 

@@ -143,7 +143,6 @@ class Training:
             raise GanlabError("compile='graphs' needs one NVIDIA GPU and a precision other than fp16, and a model with "
                               "dropout cannot have it together with recompute; leave compile out")
         self._graphs = compute.Graphs(self._rng) if compile and can else None
-        self._numbers = compute.Numbers(self.device)
         if self._graphs:
             for group in (group for optimizer in self.optimizers.values() for group in optimizer.param_groups):
                 group["capturable"] = True
@@ -184,12 +183,12 @@ class Training:
         counting = {name for name, weight in weights.items() if weight}
         if self._graphs is None:
             return self._play(movers, batch, weights, counting, moved)
-        self._numbers.take(weights)
-        labelled = batch[1] is not None
+        numbers, labelled = self._graphs.numbers, batch[1] is not None
+        numbers.take(weights)
 
         def step(*inputs: Tensor) -> dict[str, Tensor]:
             losses: dict[str, Tensor] = {}
-            terms = self._play(movers, inputs if labelled else (*inputs, None), self._numbers, counting, losses)
+            terms = self._play(movers, inputs if labelled else (*inputs, None), numbers, counting, losses)
             return {**terms, **{f" {player}": loss for player, loss in losses.items()}}
 
         kind = (*movers, *sorted(counting), getattr(self.model, "objective", None), self.model.training)
@@ -257,12 +256,12 @@ class Training:
         rates, changed_rates = self.learning_rates.take(self.step)
         left = self._rate_left(self.step)
         for player, rate in rates.items():
+            now: float | Tensor = rate * left
+            if self._graphs:
+                self._graphs.numbers.take({f" {player}": rate * left})
+                now = self._graphs.numbers[f" {player}"]
             for group in self.optimizers[player].param_groups:
-                if self._graphs is None:
-                    group["lr"] = rate * left
-                else:
-                    self._numbers.take({f" {player}": rate * left})
-                    group["lr"] = self._numbers[f" {player}"]
+                group["lr"] = now
         self.interventions += changed + changed_rates + changed_rules
         return weights
 
@@ -573,7 +572,8 @@ class Training:
         for name, optimizer in self.optimizers.items():
             state = content["optimizers"][name]
             for group, here in zip(state["param_groups"], optimizer.param_groups, strict=True):
-                group.update({key: here[key] for key in ("capturable",) if key in here})
+                if "capturable" in here:
+                    group["capturable"] = here["capturable"]
             optimizer.load_state_dict(state)
         if self._graphs:
             self._graphs.clear()

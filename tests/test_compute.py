@@ -22,13 +22,16 @@ def train(name, digits, steps=3, **how):
     return Training(model, data_for(model, digits), batch_size=4, device="cpu", log_every=1, **how).run(steps, False)
 
 
+def equal(one, other):
+    for (key, value), expected in zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(value, expected), key
+    histories = [training.history.frame().drop(columns="images/s") for training in (one, other)]
+    assert histories[0].equals(histories[1])
+
+
 @pytest.mark.parametrize("name", ["ugatit", "cyclegan", "pix2pix", "gan", "vae"])
 def test_running_networks_again_changes_no_bit(name, digits):
-    plain, again = train(name, digits), train(name, digits, recompute=True)
-    for (key, value), other in zip(plain.model.state_dict().items(), again.model.state_dict().values(), strict=True):
-        assert torch.equal(value, other), key
-    histories = [training.history.frame().drop(columns="images/s") for training in (plain, again)]
-    assert histories[0].equals(histories[1])
+    equal(train(name, digits), train(name, digits, recompute=True))
 
 
 def held(model, batch):
@@ -152,13 +155,6 @@ def recording(name, digits, tapes=True, **how):
     if tapes:
         training._graphs = compute.Graphs(training._rng)
     return training
-
-
-def equal(one, other):
-    for (key, value), expected in zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True):
-        assert torch.equal(value, expected), key
-    histories = [training.history.frame().drop(columns="images/s") for training in (one, other)]
-    assert histories[0].equals(histories[1])
 
 
 @pytest.mark.parametrize("name", sorted(SMALL.keys() - {"wgan"}))  # RMSprop on a CPU reads its rate as a number
