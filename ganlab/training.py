@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 import ganlab
-from ganlab import compute, models, objectives, processes
+from ganlab import compute, models, objectives, processes, winograd
 from ganlab.checkpoint import read, write
 from ganlab.data.domains import Domains
 from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
@@ -111,6 +111,8 @@ class Training:
         if compile is True:
             compute.compile(model)
         self.network, self.device, self._reduce = self._place(device)
+        if self.device.type == "cpu" and compile is not True:
+            winograd.use(model)
         data = as_dataset(data)
         _check_kind(model, data)
         if "shape" in model.config and tuple(data.shape) != tuple(model.config["shape"]):
