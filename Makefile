@@ -6,8 +6,10 @@ VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 STAMP = $(VENV)/.ganlab-installed
 QUIET = $(if $(findstring s,$(firstword -$(MAKEFLAGS))),--quiet)
-# Two threads that sleep while they wait: small networks gain nothing from more, and shared machines stay usable.
-TESTING = OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} MPLBACKEND=$${MPLBACKEND:-agg}
+# Threads that sleep while they wait: small networks gain nothing from many, and shared machines stay usable.
+TESTING = OMP_WAIT_POLICY=PASSIVE MPLBACKEND=$${MPLBACKEND:-agg} OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(1)}
+# Processes that share the tests, with a thread each.
+WORKERS ?= 2
 
 .PHONY: gpu homework-stress help setup lab test test-all prove colab lessons bench quality constraints clean
 help:
@@ -59,10 +61,11 @@ lab: $(STAMP)
 test: $(STAMP)
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
-	@$(TESTING) GANLAB_PROFILE=ci $(PYTHON) -m pytest tests $(wildcard lessons) --nbval-lax --nbval-current-env
+	@$(call TESTING,1) GANLAB_PROFILE=ci $(PYTHON) -m pytest tests $(wildcard lessons) --nbval-lax \
+	  --nbval-current-env --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 test-all: test
-	@$(TESTING) $(PYTHON) -m ganlab run --all --profile ci --out runs
+	@$(call TESTING,2) $(PYTHON) -m ganlab run --all --profile ci --out runs
 
 # Colab's notebook, kernel and widgets of 2026; what they lack, torch above all, they find in $(VENV) after their own.
 colab: .venv-colab/.ganlab-installed
@@ -75,7 +78,7 @@ colab: .venv-colab/.ganlab-installed
 	@touch $@
 
 prove: $(STAMP)
-	@$(TESTING) GANLAB_SEEDS=20 $(PYTHON) -m pytest tests/homework/test_assignments.py
+	@$(call TESTING,2) GANLAB_SEEDS=20 $(PYTHON) -m pytest tests/homework/test_assignments.py
 
 lessons: $(STAMP)
 	@$(PYTHON) -m ganlab run --all --profile laptop --out runs --update
@@ -94,7 +97,7 @@ gpu: $(STAMP)
 	@$(PYTHON) benchmarks/speed.py ugatit --batch-size 16 --recompute --precision bf16 --account
 
 quality: $(STAMP)
-	@$(TESTING) $(PYTHON) benchmarks/quality.py
+	@$(call TESTING,2) $(PYTHON) benchmarks/quality.py
 
 # After a deliberate upgrade, with every test passed: write down what was tested.
 constraints: $(STAMP)

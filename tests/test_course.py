@@ -214,6 +214,21 @@ class TestClean:
         assert np.abs(difference).mean() < 6
         assert notebooks.smaller_png(after) == after
 
+    def test_the_colours_of_a_key_stay_apart_among_many_others(self):
+        y, x = np.mgrid[0:400, 0:400] / 400
+        noise = np.random.default_rng(0).normal(0, 20, (400, 400, 3))
+        picture = (np.stack([200 * x, 150 * y + 50, 255 * (1 - x) * y], -1) + noise).clip(0, 255).astype(np.uint8)
+        key = {10: (215, 30, 90), 30: (140, 60, 190), 50: (230, 90, 40)}
+        for place, colour in key.items():
+            picture[place - 6:place + 6, :12] = colour
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        after = notebooks.smaller_png(base64.b64encode(buffer.getvalue()).decode())
+        with Image.open(io.BytesIO(base64.b64decode(after))) as image:
+            small = np.asarray(image.convert("RGB"), float)
+        for place, colour in key.items():
+            assert np.abs(small[place, 5] - colour).max() <= 10
+
     def test_an_error_is_refused(self):
         error = new_output("error", ename="ValueError", evalue="no", traceback=[])
         with pytest.raises(GanlabError, match="cell 2 ends with ValueError: no"):

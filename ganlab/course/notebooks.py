@@ -195,6 +195,6 @@ def smaller_png(encoded: str) -> str:
     if "A" in image.mode:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     buffer = io.BytesIO()
-    image.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+    image.convert("RGB").quantize(256, kmeans=2).save(buffer, "PNG", optimize=True)
     small = base64.b64encode(buffer.getvalue()).decode()
     return small if len(small) < len(encoded) else encoded

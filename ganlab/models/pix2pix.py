@@ -14,14 +14,14 @@ from ganlab.perceptual import perceptual_loss
 
 
 class Noise(nn.Dropout):
-    """Dropout that is kept on when the generator is used: it is the only noise there is (section 3.2)."""
+    """Dropout that is kept on when the generator is used: it is the only noise there is (section 3.1)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, training=True)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm by the statistics of the batch at hand, when training and when used (arXiv:1611.07004, section 3.4).
+    """Batch norm by the statistics of the batch at hand, when training and when used (arXiv:1611.07004, section 3.3).
 
     With one image a batch it is instance norm with a scale and an offset.
     """
@@ -73,7 +73,7 @@ class UNet(nn.Module):
 
 def patchgan(channels: int, width: int, layers: int, norm: Callable[[int], nn.Module] = norm) -> nn.Sequential:
     """A discriminator that judges overlapping patches: N x channels x H x W to logits N x 1 x h x w
-    (arXiv:1611.07004, section 3.3 and appendix 6.1.2).
+    (arXiv:1611.07004, section 3.2.2 and appendix 6.1.2).
 
     Args:
         channels: of the images, or of the pairs.
@@ -118,7 +118,7 @@ class Pix2Pix(Model):
         G* = arg min_G max_D L_cGAN(G, D) + lambda E[ |y - G(x, z)|_1 ],  lambda = 100
 
     The second expectation is often printed as E[1 - log D(x, G(x, z))], which is another function. The noise z is
-    dropout. The discriminator's term is halved, which slows it down (section 3.4).
+    dropout. The discriminator's term is halved, which slows it down (section 3.3).
 
     Args:
         shape: (C, H, W) of the images of both domains, H = W = 8, 16, 32 ...; the paper has 256.

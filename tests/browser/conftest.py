@@ -24,12 +24,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import leave_out
+
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "runs" / "screenshots"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TOKEN = "for-this-test-only"
-LEFT_OUT = list[str]()
+BROWSER = "BROWSER TESTS WERE"
 FAILED = pytest.StashKey[bool]()
 
 
@@ -290,21 +292,10 @@ def chromium() -> str:
     """The path of a Chromium."""
     for module in ("playwright", "jupyterlab", "notebook", "ipywidgets"):
         if importlib.util.find_spec(module) is None:
-            leave_out(f"no {module} here; pip install -e .[all]")
+            leave_out(BROWSER, f"no {module} here; pip install -e .[all]")
     if not (path := shutil.which("chromium") or shutil.which("chromium-browser")):
-        leave_out("no Chromium here; on Debian or Ubuntu: sudo apt install chromium")
+        leave_out(BROWSER, "no Chromium here; on Debian or Ubuntu: sudo apt install chromium")
     return path
-
-
-def leave_out(reason: str) -> None:
-    """Skip a test, and have the end of the run say so."""
-    LEFT_OUT.append(reason)
-    pytest.skip(reason)
-
-
-def pytest_terminal_summary(terminalreporter) -> None:
-    for reason in dict.fromkeys(LEFT_OUT):
-        terminalreporter.write_line(f"BROWSER TESTS WERE LEFT OUT: {reason}", red=True, bold=True)
 
 
 # Both of the package and not of the session: while Playwright runs, no other test can run an asyncio loop.

@@ -4,15 +4,16 @@ may not arrive and the panel trains in the foreground, in chunks."""
 import pytest
 
 from tests.browser.conftest import (
+    BROWSER,
     ROOT,
     SCREENSHOTS,
     ask_kernel,
-    leave_out,
     run_all_in_the_classic,
     serving,
     wait_until,
 )
 from tests.browser.test_panel import CELLS
+from tests.conftest import leave_out
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -23,7 +24,7 @@ ENVIRONMENT = ROOT / ".venv-colab"
 def classic(chromium, tmp_path):
     """Classic Notebook."""
     if not (ENVIRONMENT / ".ganlab-installed").exists():
-        leave_out("no .venv-colab here; make colab")
+        leave_out(BROWSER, "no .venv-colab here; make colab")
     with serving(tmp_path, [str(ENVIRONMENT / "bin" / "python"), "-m", "notebook", "--port-retries=0",
                             "--NotebookApp.token={token}", "--NotebookApp.notebook_dir={root}"], {}) as running:
         running.front = "notebooks"

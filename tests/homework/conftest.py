@@ -1,5 +1,4 @@
-"""The isolation for these tests, and a course folder with the tiny assignment; where nothing isolates, the end of the
-run says so."""
+"""The isolation for these tests, and a course folder with the tiny assignment."""
 
 import os
 import shutil
@@ -9,8 +8,8 @@ import pytest
 
 from ganlab.errors import GanlabError
 from ganlab.homework import Assignment, sandbox
+from tests.conftest import leave_out
 
-LEFT_OUT: list[str] = []
 HERE = Path(__file__).parent
 
 
@@ -20,14 +19,7 @@ def isolation():
     try:
         return sandbox.choose("bubblewrap")
     except GanlabError as error:
-        reason = str(error).partition(": ")[2].splitlines()[0]
-        LEFT_OUT.append(reason)
-        pytest.skip(f"no isolation: {reason}")
-
-
-def pytest_terminal_summary(terminalreporter):
-    for reason in dict.fromkeys(LEFT_OUT):
-        terminalreporter.write_line(f"TESTS OF THE HOMEWORK'S ISOLATION WERE LEFT OUT: {reason}", red=True, bold=True)
+        leave_out("TESTS OF THE HOMEWORK'S ISOLATION WERE", str(error).partition(": ")[2].splitlines()[0])
 
 
 @pytest.fixture(scope="session")
