@@ -111,8 +111,7 @@ class Training:
         if compile is True:
             compute.compile(model)
         self.network, self.device, self._reduce = self._place(device)
-        if self.device.type == "cpu" and compile is not True:
-            winograd.use(model)
+        self._quick = winograd.layers(model) if self.device.type == "cpu" and compile is not True else []
         data = as_dataset(data)
         _check_kind(model, data)
         if "shape" in model.config and tuple(data.shape) != tuple(model.config["shape"]):
@@ -165,7 +164,7 @@ class Training:
         movers = [alone] if alone else self.schedule.movers(self.step, epoch, list(self.model.players))
         moved: dict[str, Tensor] = {}
         try:
-            with self._randomness(), _memory_advice(self):
+            with self._randomness(), _memory_advice(self), winograd.quick(self._quick):
                 terms = self._moves(movers, self.batches[self.step], weights, moved)
         except BaseException:
             # Whoever has moved in this step will move in it again: the run goes on, but it cannot be replayed.
