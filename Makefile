@@ -62,7 +62,7 @@ test: $(STAMP)
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@$(call TESTING,1) GANLAB_PROFILE=ci $(PYTHON) -m pytest tests $(wildcard lessons) --nbval-lax \
-	  --nbval-current-env --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	  --nbval-current-env --numprocesses $(WORKERS) --no-loadscope-reorder
 
 test-all: test
 	@$(call TESTING,2) $(PYTHON) -m ganlab run --all --profile ci --out runs

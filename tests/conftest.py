@@ -11,15 +11,28 @@ import torch
 torch.set_num_threads(1)
 
 
+# Where tests may not run beside each other: all that drive a browser, and all that look for students' processes.
+TOGETHER = ("tests/browser/", "tests/homework/")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """What takes longest comes first; a file's tests stay in one process, and so do all that drive a browser."""
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first."""
     def order(item):
-        return 0 if "browser" in item.path.parts else 1 if item.path.suffix == ".ipynb" else 2
+        folder = [item.nodeid.startswith(folder) for folder in TOGETHER]
+        return folder.index(True) if any(folder) else 2 if item.path.suffix == ".ipynb" else 3
     items.sort(key=order)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group("browser" if order(item) == 0 else str(item.path)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests, and a folder's in `TOGETHER`, stay in one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.split("::", 1)[0])
+    return Scheduling(config, log)
 
 
 def leave_out(what, reason):
