@@ -108,5 +108,5 @@ homework-stress: $(STAMP)
 	@$(PYTHON) benchmarks/grading.py
 
 clean:
-	rm -rf $(VENV) .venv-colab runs build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-colab runs lessons/runs homework/runs homework/*/runs build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -87,7 +87,9 @@ def curves(history: History, columns: Sequence[str] | None = None, smooth: int =
             ax.set_yscale("log")
         if panel == ["D(x)", "D(G(z))"]:
             ax.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-        ax.legend(frameon=False)
+        # Above: there is no place within that no curve ever crosses.
+        ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=8, ncols=2)
+    axes[0, 0].set_ylabel("term" if any("/" in name for name in panels[0]) else "")
     plt.close(figure)
     return figure
 

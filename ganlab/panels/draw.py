@@ -129,10 +129,14 @@ def _multiple(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], title: 
         y = int(down(tick))
         draw.line((left - 3 * SHARP, y, left, y), fill=grey, width=1)
         draw.text((left - 5 * SHARP, y), f"{tick:g}", fill=grey, font=FONT, anchor="rm")
+    dashed: dict[int, dict[str, None]] = {}
     for step, colour in marks:
-        at = int(left + step / last * (right - left))
-        for y in range(top, bottom, 6 * SHARP):
-            draw.line((at, y, at, min(y + 3 * SHARP, bottom)), fill=_ink(colour), width=SHARP)
+        dashed.setdefault(int(left + step / last * (right - left)), {})[colour] = None
+    for at, inks in dashed.items():
+        # What was turned at the same step takes turns in the same line.
+        for i, colour in enumerate(inks):
+            for y in range(top + 3 * SHARP * i, bottom, 3 * SHARP * max(2, len(inks))):
+                draw.line((at, y, at, min(y + 3 * SHARP, bottom)), fill=_ink(colour), width=SHARP)
     for name, line in shown.items():
         kept = np.isfinite(line)
         xs, ys = envelope(left + steps[kept] / last * (right - left), line[kept], (right - left) // (2 * SHARP))

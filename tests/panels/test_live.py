@@ -622,3 +622,15 @@ def test_curves_are_drawn_where_the_values_are(digits):
     rising = t.history["generator/adversarial"]
     ends = [line[line[:, 1] == x][:, 0].mean() for x in (line[:, 1].min(), line[:, 1].max())]
     assert (ends[1] < ends[0]) == (rising[-1] > rising[0])
+
+
+def test_what_is_turned_at_the_same_step_is_seen_beside_each_other(digits):
+    t = training(digits).run(40, progress=False)
+    turned = draw.COLOURS[3:6]
+
+    def dashes(*colours):
+        picture = draw.curves(t.history, ["generator"], {}, [(20, colour) for colour in colours], (300, 100))
+        return [(np.asarray(picture) == draw._ink(colour)).sum() for colour in colours]
+    alone, = dashes(turned[0])
+    assert min(dashes(*turned)) > alone / 2
+    assert dashes(*[turned[0]] * 3) == [alone] * 3
