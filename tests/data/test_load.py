@@ -195,7 +195,8 @@ def test_celeba(server, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("content", [
     b"not gzip", gzip.compress(b""), gzip.compress(b"\0\0\x0d\1\0\0\0\1xxxx"), gzip.compress(b"\0\0\x08\3\0\0"),
-    gzip.compress(b"\0\0\x08\1\0\0\0\5four"), packed(np.arange(5))[:-6]])
+    gzip.compress(b"\0\0\x08\1\0\0\0\5four"), packed(np.arange(5))[:-6]],
+    ids=["not gzip", "empty", "of another type", "without sizes", "too short", "cut off"])
 def test_a_file_that_is_no_idx_is_refused(tmp_path, content):
     (tmp_path / "x.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.gz"):
