@@ -3,6 +3,7 @@
 Started as a script by a launcher, this file is what every process runs.
 """
 
+import atexit
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from ganlab import checkpoint, cli, models, processes
@@ -48,6 +50,8 @@ def build(name: str, pool: int = 0, **arguments) -> Training:
 def main(task: str, folder: Path) -> None:
     """What each process does."""
     torch.set_num_threads(1)
+    # Registered first, it is called last.
+    atexit.register(lambda: (folder / f"left.{os.environ['RANK']}").write_text(str(not dist.is_initialized())))
     if task == "train":
         for name in ("gan", "wgangp", "cyclegan", "ugatit", "dcgan"):
             build(name).run(STEPS).save(folder / f"{name}.pt")
@@ -101,6 +105,11 @@ def four(tmp_path_factory) -> Path:
     build("cyclegan", pool=3).run(1, progress=False).save(folder / "one.pt")
     finish(launch(4, __file__, "pools", folder))
     return folder
+
+
+@pytest.mark.slow
+def test_every_process_takes_its_leave(two):
+    assert [path.read_text() for path in two[0].glob("left.*")] == ["True"] * 2
 
 
 @pytest.mark.slow
