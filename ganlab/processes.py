@@ -27,13 +27,6 @@ def count() -> int:
     return int(given or 1)
 
 
-def leave() -> None:
-    """Leave the other processes. Who ends without that leaves it to chance whether the threads that talk to them end
-    before the interpreter does, which otherwise aborts."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm by the mean and the variance of the batches of all processes, which are of one size.
 

@@ -203,6 +203,7 @@ def test_outside_of_a_step_the_model_is_as_pytorch_has_it(pictures, used):
 
 def test_networks_run_again_for_the_gradient_run_alike(pictures, used):
     plain, again = training(pictures).run(2, progress=False), training(pictures, recompute=True).run(2, progress=False)
+    assert used.called
     for mine, expected in zip(again.model.parameters(), plain.model.parameters(), strict=True):
         assert torch.equal(mine, expected)
 
