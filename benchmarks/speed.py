@@ -4,6 +4,7 @@
                                [--size PIXELS] [--batch-size N] [--precision float32 bf16] [--threads N] [--device cuda]
                                [--compile [graphs]] [--recompute] [--channels-last] [--try-kernels] [--memory GIB]
     python benchmarks/speed.py gan dcgan --growth
+    python benchmarks/speed.py ugatit --precision float32 --workers 0 --rounds 3 --apart
     python benchmarks/speed.py dcgan --batch-size 1024 --precision bf16 --account
 
 Both loops run in one process, in turn, in alternating order. Printed are, for each work, our time for a step and the
@@ -12,11 +13,15 @@ float32 as the textbook's and with the networks in other precisions (the losses 
 call to the end of the first step; the share of a step in which batches are made, and on a GPU the share in which the
 processor prepares it; the peak of memory; how many times our arithmetic the textbook does; and what we do a second, as
 a share of what a large matrix product reaches in the same precision. `--growth` prints how time and memory grow with
-image size, batch and width instead, and `--account` where the time of a step goes, by the kind of operation.
+image size, batch and width instead, and `--account` where the time of a step goes, by the kind of operation. `--apart`
+builds each loop anew for its turn, for works of which two do not fit into memory beside each other, and prints times
+alone.
 """
 
 import argparse
 import dataclasses
+import functools
+import gc
 import re
 import resource
 import statistics
@@ -215,6 +220,30 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
           + ("(ours, first precision)" if device.type == "cuda" else "(process)"), flush=True)
 
 
+def apart(name: str, work: Work, device: torch.device, precisions: list[str], rounds: int, workers: int,
+          how: dict[str, Any]) -> None:
+    """Times of a step, of loops that are never in memory at the same time; the first step of a turn is not timed."""
+    images, times = images_for(work), {who: list[float]() for who in ("textbook", *precisions)}
+    for i in range(rounds):
+        for who in (list(times) if i % 2 == 0 else list(times)[::-1]):
+            run: Callable[[int], object]
+            if who == "textbook":
+                run = LOOPS[work.model](models.create(work.model, shape=images.shape, **work.config), images,
+                                        work.batch_size, device, workers).run
+            else:
+                run = functools.partial(build(work, images, device, who, how).run, progress=False)
+            run(1)
+            times[who].append(timed(lambda run=run: run(work.steps), device) / work.steps)
+            del run
+            gc.collect()
+            print(f"  {who:8} {1e3 * times[who][-1]:,.1f} ms a step, memory up to now {memory(device):.1f} GiB",
+                  flush=True)
+    for precision in precisions:
+        ratios = [b / a for a, b in zip(times[precision], times["textbook"], strict=True)]
+        print(f"{name}, {work.size} px, {precision}: {statistics.median(ratios):.2f} x ({min(ratios):.2f} to "
+              f"{max(ratios):.2f})", flush=True)
+
+
 def growth(name: str, work: Work, device: torch.device, rounds: int, how: dict[str, Any]) -> None:
     """Time of a step and, on a GPU, memory, for twice the size, batch and width, over the work itself."""
     wide = {"hidden": (512, 1024, 2048)} if work.size == 28 else {"width": 128}
@@ -255,6 +284,7 @@ def main() -> None:
     parser.add_argument("--memory", type=float, metavar="GIB", help="let PyTorch have so much of the GPU and no more")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--account", action="store_true")
+    parser.add_argument("--apart", action="store_true", help="one loop in memory at a time")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -276,6 +306,8 @@ def main() -> None:
             growth(name, work, device, arguments.rounds, how)
         elif arguments.account:
             account(name, work, device, arguments.precision, how)
+        elif arguments.apart:
+            apart(name, work, device, arguments.precision, arguments.rounds, arguments.workers, how)
         else:
             measure(name, work, device, arguments.precision, arguments.rounds, arguments.workers, how)
 

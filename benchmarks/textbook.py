@@ -3,7 +3,7 @@
 Each computes the losses of our model (a test holds them together), in the way that a student would write them down:
 PIL images and transforms in a DataLoader, a sigmoid and BCELoss, the generator run anew for each turn, with a graph
 even where none is needed, a call for real and one for fake, for translation, cycle and identity, `.item()` in every
-step, float32, Adam as it comes.
+step, float32, Adam and memory layout as they come.
 """
 
 import random
@@ -64,7 +64,8 @@ class Loop:
     """
 
     def __init__(self, model: Model, data: Any, batch_size: int, device: torch.device, workers: int = 0) -> None:
-        self.model, self.device = model.to(device), device
+        # The layout that PyTorch gives all networks: channels last is one of our means, not the textbook's.
+        self.model, self.device = model.to(device, memory_format=torch.contiguous_format), device
         self.generator, self.discriminator = model.players["generator"], model.players["discriminator"]
         self.optimizer_g, self.optimizer_d = (
             torch.optim.Adam(player.parameters(), lr=model.learning_rate, betas=model.betas)
