@@ -73,3 +73,25 @@ def test_its_data_are_ours(name, loops, digits):
     side = data.a if name == "cyclegan" else data
     assert min((batch[0][0] - image).abs().max() for image in side.floats()) < 1e-5
     loop.run(2)
+
+
+def test_its_memory_layout_is_not_ours(loops, digits):
+    ours = small("dcgan")
+    theirs = loops["dcgan"](copy.deepcopy(ours), data_for(ours, digits), 4, torch.device("cpu")).model
+    assert not all(weight.is_contiguous() for weight in ours.parameters())
+    assert all(weight.is_contiguous() for weight in theirs.parameters())
+    assert torch.equal(next(ours.parameters()), next(theirs.parameters()))
+
+
+def test_loops_measured_apart_are_compared_in_turn(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setattr(sys, "argv", ["speed.py", "gan", "--apart", "--rounds", "2", "--steps", "1", "--workers", "0",
+                                      "--precision", "float32"])
+    runpy.run_path(str(BENCHMARKS / "speed.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["textbook", "float32", "float32", "textbook", "gan,"]
+    textbook, ours = ([float(line.split()[1].replace(",", "")) for line in lines if line.split()[0] == who]
+                      for who in ("textbook", "float32"))
+    ratios = [b / a for a, b in zip(ours, textbook, strict=True)]
+    said = [float(word.strip("()")) for word in lines[-1].split() if word.strip("()").replace(".", "").isdigit()][1:]
+    assert said == pytest.approx([sum(ratios) / 2, min(ratios), max(ratios)], rel=0.02)
