@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import torch
 from textbook import LOOPS
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -102,7 +103,8 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
 
 
 def matrix_rate(device: torch.device, precision: str) -> float:
-    """Floating-point operations a second of a large matrix product."""
+    """Floating-point operations a second of a large matrix product. (On a GPU, in float32, convolutions may do more
+    than it, since PyTorch lets them alone round to TF32.)"""
     n = 8192 if device.type == "cuda" else 1536
     a, b = torch.randn(2, n, n, device=device, dtype=PRECISIONS[precision] or torch.float32)
     timed(lambda: a @ b, device)
@@ -132,6 +134,10 @@ def memory(device: torch.device) -> float:
 def operations(training: Training) -> float:
     """Floating-point operations of a step, counted over a turn of each player, without CUDA graphs."""
     graphs, training._graphs = training._graphs, None
+    if graphs:  # what was recorded keeps its memory, and a step as it is needs that once more
+        graphs.clear()
+        training._no_gradients()
+        torch.cuda.empty_cache()
     steps = turns(training.model.name)
     with Flops() as counter:
         training.run(steps, progress=False)
@@ -157,6 +163,9 @@ def account(name: str, work: Work, device: torch.device, precisions: list[str], 
                 torch.cuda.synchronize()
         spent = Counter[str]()
         for event in seen.key_averages():
+            # On a GPU the kernels alone: an operation has the time of its kernels once more.
+            if device.type == "cuda" and (event.device_type != DeviceType.CUDA or event.is_user_annotation):
+                continue
             time_of = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
             kind = next((kind for kind, pattern in KINDS.items() if re.search(pattern, event.key)), "other")
             spent[kind] += time_of / steps / 1e6
@@ -197,21 +206,20 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
         ratios = [b / a for a, b in zip(times[precision], times["textbook"], strict=True)]
         step = statistics.median(times[precision])
         batches = timed(lambda t=training: [t.batches[i] for i in range(t.step, t.step + 20)], device) / 20
-        done = operations(training) / step
-        share = done / matrix_rate(device, precision)
-        print(f"  {precision:8} {statistics.median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})   "
-              f"{1e3 * step:,.1f} ms a step, {work.batch_size / step:,.0f} images/s   first step "
-              f"{first[precision]:.2f} s   data {batches / step:.1%}   "
-              f"{done / 1e9:,.1f} GFLOP/s, {share:.0%} of a matrix product", end="")
+        host = ""
         if device.type == "cuda":
             training.log_every = 2 * GPU_STEPS  # a row of the history waits for the device
             began = time.perf_counter()
             for _ in range(GPU_STEPS):
                 training._step()
-            host = time.perf_counter() - began
+            host = f"   host {(time.perf_counter() - began) / (GPU_STEPS * step):.0%}"
             torch.cuda.synchronize()
-            print(f"   host {host / (GPU_STEPS * step):.0%}", end="")
-        print(flush=True)
+        done = operations(training) / step
+        share = done / matrix_rate(device, precision)
+        print(f"  {precision:8} {statistics.median(ratios):5.2f} x ({min(ratios):.2f} to {max(ratios):.2f})   "
+              f"{1e3 * step:,.1f} ms a step, {work.batch_size / step:,.0f} images/s   first step "
+              f"{first[precision]:.2f} s   data {batches / step:.1%}   "
+              f"{done / 1e9:,.1f} GFLOP/s, {share:.0%} of a matrix product{host}", flush=True)
     with Flops() as counter:
         theirs.run(turns(work.model))
     arithmetic = counter.total / turns(work.model) / (done * step)
@@ -293,7 +301,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = arguments.try_kernels
     if arguments.memory:
         whole = torch.cuda.get_device_properties(device).total_memory / 2 ** 30
-        torch.cuda.set_per_process_memory_fraction(arguments.memory / whole, device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, arguments.memory / whole))
     card = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads of a CPU"
     print(f"{card}, torch {torch.__version__}, {arguments.rounds} rounds in alternating order")
     for name in arguments.works:

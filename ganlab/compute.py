@@ -1,6 +1,7 @@
 """Three exchanges that change results by rounding at most: time for memory, and slow first steps for faster ones."""
 
 import functools
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
@@ -98,6 +99,7 @@ class Graphs:
 
     Args:
         rng: the stream from which the steps draw, besides PyTorch's own.
+        release: called before a recording, to let go of what a step makes anew, its gradients above all.
 
     Attributes:
         numbers: what a person may change, for the steps to read.
@@ -106,9 +108,9 @@ class Graphs:
     warm: ClassVar[int] = 3
     kept: ClassVar[int] = 8
 
-    def __init__(self, rng: torch.Generator) -> None:
+    def __init__(self, rng: torch.Generator, release: Callable[[], object]) -> None:
         self._rng, self._stream, self.numbers = rng, torch.cuda.Stream(rng.device), Numbers(rng.device)
-        self._seen = Counter[Hashable]()
+        self._release, self._seen = release, Counter[tuple[Hashable, int]]()
         self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, list[Tensor], list[str], Tensor]] = {}
 
     def __call__(self, kind: Hashable, step: Callable[..., dict[str, Tensor]], *inputs: Tensor) -> dict[str, Tensor]:
@@ -118,8 +120,10 @@ class Graphs:
             kind: what decides which kernels a step launches. The `kept` kinds recorded last are kept.
         """
         if kind not in self._graphs:
-            self._seen[kind] += 1
-            if self._seen[kind] <= self.warm:
+            # In each thread anew: it has its own cuBLAS and cuDNN, which cannot be made during a recording.
+            seen = kind, threading.get_ident()
+            self._seen[seen] += 1
+            if self._seen[seen] <= self.warm:
                 return self._aside(step, *inputs)
             if len(self._graphs) == self.kept:
                 del self._graphs[next(iter(self._graphs))]
@@ -142,12 +146,18 @@ class Graphs:
 
     def _record(self, step: Callable[..., dict[str, Tensor]], held: list[Tensor]
                 ) -> tuple[torch.cuda.CUDAGraph, list[Tensor], list[str], Tensor]:
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self._rng)
-        # Other threads, a panel's for one, may go on using the device meanwhile.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            values = step(*held)
-            together = torch.stack([value.float() for value in values.values()])
+        self._release()
+        if not self._graphs:
+            # They share their memory, where nothing is read after a step but its values, which are copied at once. It
+            # ends with its last graph.
+            self._pool = torch.cuda.graph_pool_handle()
+        with torch.cuda.device(self._rng.device):
+            graph = torch.cuda.CUDAGraph()
+            graph.register_generator_state(self._rng)
+            # Other threads, a panel's for one, may go on using the device meanwhile.
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                values = step(*held)
+                together = torch.stack([value.float() for value in values.values()])
         return graph, held, list(values), together
 
     def clear(self) -> None:

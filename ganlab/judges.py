@@ -23,7 +23,7 @@ def fit(network: nn.Module, data: Images, loss: Callable[[Tensor, Tensor], Tenso
     device = next(network.parameters()).device
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    batches = Batches(data, min(batch_size, len(data)), device, seed)
+    batches = Batches(data.to(device), min(batch_size, len(data)), device, seed)
     for step in range(steps):
         images, wanted = batches[step]
         assert wanted is not None

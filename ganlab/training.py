@@ -143,7 +143,7 @@ class Training:
         if compile == "graphs" and not can:
             raise GanlabError("compile='graphs' needs one NVIDIA GPU and a precision other than fp16, and a model with "
                               "dropout cannot have it together with recompute; leave compile out")
-        self._graphs = compute.Graphs(self._rng) if compile and can else None
+        self._graphs = compute.Graphs(self._rng, self._no_gradients) if compile and can else None
         if self._graphs:
             for group in (group for optimizer in self.optimizers.values() for group in optimizer.param_groups):
                 group["capturable"] = True
@@ -235,6 +235,10 @@ class Training:
                 self.model.moved(player)
         recorded.update(named)
         return loss.detach()
+
+    def _no_gradients(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
 
     @contextlib.contextmanager
     def _only(self, movers: Sequence[str]) -> Iterator[None]:

@@ -143,7 +143,9 @@ def tapes(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Tape)
-    monkeypatch.setattr(torch.cuda, "graph", lambda tape, **_: tape)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    monkeypatch.setattr(torch.cuda, "graph", lambda tape, pool, stream, **_: tape)
     monkeypatch.setattr(compute.Graphs, "warm", 1)
 
 
@@ -153,7 +155,7 @@ def recording(name, digits, tapes=True, **how):
     training = Training(model, data_for(model, digits), batch_size=4, device="cpu", learning_rate=2 ** -12, log_every=1,
                         **how)
     if tapes:
-        training._graphs = compute.Graphs(training._rng)
+        training._graphs = compute.Graphs(training._rng, training._no_gradients)
     return training
 
 
@@ -199,6 +201,37 @@ def test_only_so_many_kinds_of_steps_are_kept(digits, tapes, monkeypatch):
             training.weights[name] = float(i == k)
         training.run(2, False)
     assert len(training._graphs._graphs) == 3
+
+
+def test_recordings_share_their_memory_and_begin_without_gradients(digits, tapes, monkeypatch):
+    pools, training = [], recording("gan", digits)
+
+    def graph(tape, pool, stream, **_):
+        pools.append(pool)
+        assert all(p.grad is None for p in training.model.parameters())
+        return tape
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    training.run(3, False)
+    training.weights["adversarial"] = 0.0
+    training.run(3, False)
+    training.weights["adversarial"] = 2.0
+    training.rules["objective"] = "hinge"
+    training.run(3, False)
+    assert len(pools) == 3
+    assert len(set(pools)) == 1
+    training._graphs.clear()  # a pool whose graphs are gone cannot be used again
+    training.run(2, False)
+    assert len(set(pools)) == 2
+
+
+def test_a_thread_that_has_run_no_step_records_none(digits, tapes):
+    training = recording("gan", digits).run(1, False)
+    training.start(1)
+    training._thread.join()
+    assert training.step == 2
+    assert not training._graphs._graphs
+    training.run(1, False)
+    assert len(training._graphs._graphs) == 1
 
 
 def test_what_cannot_be_recorded_is_refused(digits):

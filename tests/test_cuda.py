@@ -29,8 +29,15 @@ def moves(training, before):
                       for p, q in zip(training.model.parameters(), before, strict=True)])
 
 
-def same(one, other, before, share=0.1):
+# How far moves may differ, over their length; of unrelated moves it is about 1.4. Adam makes a whole step of a gradient
+# that is nothing but rounding, and attention has many: noise of a millionth of a player's largest gradient, added on a
+# CPU, gave 0.18 for U-GAT-IT and at most 0.05 for the others.
+SHARES = {"ugatit": 0.4}
+
+
+def same(one, other, before):
     """Both trainings have seen the same losses, and gone the same way."""
+    share = SHARES.get(one.model.name, 0.1)
     for row, expected in zip(one.history.rows, other.history.rows, strict=True):
         assert row.keys() == expected.keys()
         for name in row.keys() - {"images/s"}:

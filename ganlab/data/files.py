@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ganlab.data.images import Images
+from ganlab.data.images import Images, send
 from ganlab.errors import DataError
 
 MAX_PIXELS = 89_000_000  # a little below Pillow's own limit
@@ -77,8 +77,8 @@ class ImageFiles:
     def fetch(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
         """The images (uint8, N x C x size x size) and labels at these positions (int64, any device)."""
         rows = self._ahead.pop(tuple(index.tolist()), None) or self._submit(index)
-        images = torch.stack([row.result() for row in rows]).to(self.device)
-        return images, None if self.labels is None else self.labels[index.cpu()].to(self.device)
+        images = send(torch.stack([row.result() for row in rows]), self.device)
+        return images, None if self.labels is None else send(self.labels[index.cpu()], self.device)
 
     def _submit(self, index: Tensor) -> list[Future[Tensor]]:
         return [_threads().submit(self._image, i) for i in index.tolist()]

@@ -13,6 +13,13 @@ from torch import Tensor
 from ganlab.errors import DataError
 
 
+def send(values: Tensor, device: torch.device | str) -> Tensor:
+    """Values on a device, of any shape and type; from the CPU to a GPU without a wait for what it has still to do."""
+    if values.device.type == "cpu" and torch.device(device).type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
 class Dataset(Protocol):
     """What a training asks of a data set; `Images` and `ganlab.data.files.ImageFiles` are two."""
 
@@ -76,7 +83,7 @@ class Images:
 
     def order(self, rng: torch.Generator) -> Tensor:
         """The positions of one epoch, in a random order drawn from `rng` (of the CPU)."""
-        return torch.randperm(len(self), generator=rng).to(self.images.device)
+        return send(torch.randperm(len(self), generator=rng), self.images.device)
 
     def to(self, device: torch.device | str) -> Images:
         """The same set on a device, or as it is where the device has no room for it."""
@@ -176,8 +183,8 @@ class Batches:
         images, other = self.data.fetch(self._index(position))
         if hasattr(self.data, "prefetch") and position + 1 < self.per_epoch:
             self.data.prefetch(self._index(position + 1))
-        x = to_float(images.to(self.device))
-        y = None if other is None else to_float(other.to(self.device))
+        x = to_float(send(images, self.device))
+        y = None if other is None else to_float(send(other, self.device))
         if getattr(self.data, "augment", False):
             assert y is not None
             rng = torch.Generator(self.device).manual_seed(mix(self.seed, step, 3, 0))

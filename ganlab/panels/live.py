@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -113,7 +114,8 @@ class Panel(Shown):
         self._size = sum(p.numel() for p in model.parameters())
         self._groups = [*model.players, *([draw.WATCHED] if model.watched else [])]
         self._multiple = CURVES[0], max(110, min(240, CURVES[1] // len(self._groups)))
-        self._colours = dict(zip([*model.weights, *model.watched], draw.COLOURS * 9, strict=False))
+        # What is watched first, so that D(x) and D(G(z)) are as in `plots.curves` and the playground.
+        self._colours = dict(zip([*model.watched, *model.weights], draw.COLOURS * 9, strict=False))
         paper = {**training._initial["weights"], **type(model).weights}
         self.rows: dict[str, Control] = {
             name: Row(training.weights, name, paper[name], self._colours[name], self._report, self._moved)
@@ -432,6 +434,8 @@ class Panel(Shown):
         """New pictures; returns the seconds that it kept the processor, without the wait for a step to end."""
         with self._drawing:
             with self.training.model.lock:
+                if self.training.device.type == "cuda":
+                    torch.cuda.synchronize(self.training.device)  # the steps that it has still to do are no drawing
                 began = time.perf_counter()
                 self._drawn = self.training.step
                 made = self._makes.made()

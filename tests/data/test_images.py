@@ -1,10 +1,12 @@
 """Sets in memory, the embedded digits, and conversions."""
 
+from unittest import mock
+
 import pytest
 import torch
 
 from ganlab import data
-from ganlab.data.images import Images, as_dataset, fingerprint, mix, to_float, to_uint8
+from ganlab.data.images import Images, as_dataset, fingerprint, mix, send, to_float, to_uint8
 from ganlab.errors import DataError
 
 
@@ -81,3 +83,15 @@ def test_a_tensor_is_a_data_set():
         as_dataset(torch.tensor([0.0, 255.0]).view(2, 1, 1, 1))
     points = as_dataset(torch.randn(4, 2, dtype=torch.float64))
     assert points.images.dtype == torch.float32 and points.shape == (2,)
+
+
+def test_values_go_to_a_gpu_without_a_wait_and_elsewhere_as_ever():
+    values = mock.Mock(device=torch.device("cpu"))
+    assert send(values, "cuda:1") is values.pin_memory.return_value.to.return_value
+    values.pin_memory.return_value.to.assert_called_once_with("cuda:1", non_blocking=True)
+    values.to.assert_not_called()
+    there = mock.Mock(device=torch.device("cuda", 0))
+    send(there, "cpu")
+    there.pin_memory.assert_not_called()
+    x = torch.arange(3)
+    assert send(x, "cpu") is x

@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlab import data, models, panels
+from ganlab import data, models, panels, plots
 from ganlab.errors import GanlabError
 from ganlab.panels import draw, shown
 from ganlab.panels import live as module
+from ganlab.panels.playground import COLOURS as PLAYGROUND
 from ganlab.training import Training
 from tests.models.test_models import SMALL, data_for, small
 
@@ -566,6 +567,12 @@ def test_points_in_the_plane_are_drawn_as_points():
     panel = panels.train(t, 10, live=False)
     assert list(panel.images) == ["samples, always of the same latents"]
     assert opened(panel.images["samples, always of the same latents"]).size == (480, 480)
+
+
+def test_outputs_of_d_have_the_colours_that_they_have_elsewhere(digits):
+    panel = panels.train(training(digits), live=True)
+    assert [panel._colours[name] for name in ("D(x)", "D(G(z))", "adversarial")] == list(plots.COLOURS[:3])
+    assert all(panel._colours.get(name) in (None, colour) for name, colour in PLAYGROUND.items())
 
 
 def test_compare_draws_both_runs(digits):
