@@ -24,6 +24,7 @@ from ganlab.data.images import Batches, mix
 from ganlab.errors import GanlabError
 from ganlab.models.base import Model
 from ganlab.objectives import Objective
+from ganlab.seeds import seeded
 from ganlab.training import Training
 
 SURE = {0.9: "almost certain", 0.7: "likely", 0.5: "possible", 0.0: "unlikely"}
@@ -138,9 +139,7 @@ def look(training: Training, samples: int = 128) -> Seen:
         n = min(samples, len(training.data), max(8, 2 ** 20 // math.prod(training.data.shape)))
         n = min(n, 32) if model.expects in ("domains", "pairs") else n
         # Dropout draws from the global stream, which the training must find as it was.
-        with torch.random.fork_rng([device] if device.type == "cuda" else [],
-                                   device_type="mps" if device.type == "mps" else "cuda"):
-            torch.manual_seed(mix(training.seed, training.step, 5))
+        with seeded(mix(training.seed, training.step, 5), device):
             undecided, players, pairs = None, dict[str, Player](), list[tuple[Tensor, Tensor]]()
             if math.isfinite(largest):
                 batch = Batches(training.data, n, device, training.seed)[0]

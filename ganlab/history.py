@@ -38,6 +38,13 @@ def finite(name: str, value: Any) -> float:
     return float(value)
 
 
+def not_negative(name: str, value: Any) -> float:
+    """The same of a number that must be 0 or more."""
+    if finite(name, value) < 0:
+        raise GanlabError(f"{name} must be 0 or more, not {value!r}")
+    return float(value)
+
+
 class Controls(MutableMapping[str, V]):
     """Named values that any thread may set at any time; the training takes them over at its next step.
 
@@ -50,8 +57,9 @@ class Controls(MutableMapping[str, V]):
     def __init__(self, kind: str, values: Mapping[str, V], check: Callable[[str, Any], V]) -> None:
         self.kind = kind
         self._check: Callable[[str, Any], V] = check
-        self._lock, self._changed = threading.Lock(), set[str]()
+        self._lock = threading.Lock()
         self._values: dict[str, V] = {name: check(f"{kind}[{name!r}]", value) for name, value in values.items()}
+        self._taken: dict[str, V] = dict(self._values)
 
     def __getitem__(self, name: str) -> V:
         return self._values[name]
@@ -61,9 +69,7 @@ class Controls(MutableMapping[str, V]):
             raise GanlabError(f"{self.kind} has no {name!r}; there are {', '.join(self._values) or 'none'}")
         value = self._check(f"{self.kind}[{name!r}]", value)
         with self._lock:
-            if self._values[name] != value:
-                self._values[name] = value
-                self._changed.add(name)
+            self._values[name] = value
 
     def __delitem__(self, name: str) -> None:
         raise GanlabError(f"{self.kind}[{name!r}] cannot be removed; a number can be set to 0")
@@ -80,8 +86,9 @@ class Controls(MutableMapping[str, V]):
     def take(self, step: int) -> tuple[dict[str, V], list[Intervention]]:
         """The values for this step, and what was changed since the last call."""
         with self._lock:
-            changed, self._changed = sorted(self._changed), set()
-            return dict(self._values), [Intervention(step, self.kind, n, self._values[n]) for n in changed]
+            before, self._taken = self._taken, dict(self._values)
+            changed = sorted(name for name, value in self._taken.items() if before[name] != value)
+            return dict(self._taken), [Intervention(step, self.kind, name, self._taken[name]) for name in changed]
 
 
 class History:

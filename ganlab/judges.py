@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ganlab.data.domains import Domains
 from ganlab.data.images import Batches, Images
 from ganlab.errors import GanlabError
+from ganlab.seeds import seeded
 
 
 def fit(network: nn.Module, data: Images, loss: Callable[[Tensor, Tensor], Tensor], steps: int, batch_size: int,
@@ -77,10 +78,9 @@ class LabelReader(nn.Module):
                               "ganlab.data.drawn.fronts()")
         assert isinstance(data.a, Images) and isinstance(data.b, Images)
         classes = data.a.truth["classes"].long()
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             reader = cls(int(classes.max()) + 1).to(device)
-            fit(reader, Images(data.b.images, classes.to(data.b.images.device)), F.cross_entropy, steps, 16, seed)
+        fit(reader, Images(data.b.images, classes.to(data.b.images.device)), F.cross_entropy, steps, 16, seed)
         return reader
 
     @torch.no_grad()
@@ -125,13 +125,12 @@ class Regressor(nn.Module):
                    device: torch.device | str = "cpu") -> Regressor:
         """A regressor trained on the truth of these names; of a `Domains` on both its sides."""
         images, values = _known(data, names)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             regressor = cls({name: v.shape[1] for name, v in values.items()}).to(device)
-            wanted = torch.cat(list(values.values()), 1).to(images.device)
-            regressor.mean.copy_(wanted.mean(0))
-            regressor.std.copy_(wanted.std(0))
-            fit(regressor, Images(images, (wanted - wanted.mean(0)) / wanted.std(0)), F.mse_loss, steps, 32, seed)
+        wanted = torch.cat(list(values.values()), 1).to(images.device)
+        regressor.mean.copy_(wanted.mean(0))
+        regressor.std.copy_(wanted.std(0))
+        fit(regressor, Images(images, (wanted - wanted.mean(0)) / wanted.std(0)), F.mse_loss, steps, 32, seed)
         return regressor
 
     @torch.no_grad()

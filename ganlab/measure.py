@@ -12,6 +12,7 @@ from ganlab.data.domains import Domains
 from ganlab.data.images import Images, to_float
 from ganlab.errors import DataError
 from ganlab.metrics import Judge, judge_samples, mode_coverage
+from ganlab.seeds import seeded
 from ganlab.training import Training
 
 
@@ -33,8 +34,7 @@ def measure(training: Training, most: int = 500) -> dict[str, float]:
     with contextlib.suppress(DataError):  # not every set can be made again, or has images to test on
         test = data.rebuild({key: value for key, value in train.spec.items() if key != "augment"}, split="test")
     # Some models draw noise as they translate.
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
+    with model.lock, seeded(0, device):
         if isinstance(train, Domains) and isinstance(test, Domains):
             return _translation(model, train, test, most)
         x = _some(test, most).floats()

@@ -17,6 +17,7 @@ from ganlab.data.catalogue import File
 from ganlab.data.images import Images, to_uint8
 from ganlab.errors import GanlabError
 from ganlab.judges import fit
+from ganlab.seeds import seeded
 
 INCEPTION = File(
     "weights-inception-2015-12-05-6726825d.pth",
@@ -54,11 +55,12 @@ class Judge(nn.Module):
         """
         if data.labels is None:
             raise GanlabError(f"a judge needs labels; {data.name} has none")
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             judge = cls(data.shape[0], int(data.labels.max()) + 1).to(device)
-            fit(judge, data, F.cross_entropy, steps, 64, seed, 2e-3,
-                lambda images: images.roll(torch.randint(-2, 3, (2,)).tolist(), (2, 3)))
+            rng = torch.Generator()
+            rng.set_state(torch.default_generator.get_state())
+        fit(judge, data, F.cross_entropy, steps, 64, seed, 2e-3,
+            lambda images: images.roll(torch.randint(-2, 3, (2,), generator=rng).tolist(), (2, 3)))
         return judge
 
     @torch.no_grad()
@@ -335,9 +337,8 @@ def _torchmetrics(kind: Any, *updates: tuple[Any, ...], **settings: Any) -> floa
     """One of torchmetrics' image metrics, of features that are there already."""
     features: Any = nn.Identity()
     features.num_features = updates[0][0].shape[1]
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with seeded(0), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.default_generator.manual_seed(0)
         metric = kind(features, sync_on_compute=False, **settings)
         for update in updates:
             metric.update(*update)

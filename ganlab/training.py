@@ -26,9 +26,10 @@ from ganlab.checkpoint import read, write
 from ganlab.data.domains import Domains
 from ganlab.data.images import Batches, Dataset, as_dataset, fingerprint, mix
 from ganlab.errors import CheckpointError, DataError, GanlabError, OutOfMemory
-from ganlab.history import Controls, History, Intervention, finite, not_finite
+from ganlab.history import Controls, History, Intervention, finite, not_finite, not_negative
 from ganlab.models.base import Model, Round, Terms
 from ganlab.schedule import Schedule, parse
+from ganlab.seeds import seeded
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -92,6 +93,9 @@ class Training:
                  tensorboard: str | os.PathLike[str] | None = None,
                  replay: Sequence[Intervention | Sequence[Any]] = (), share_statistics: bool = False,
                  recompute: bool = False, compile: bool | str = False) -> None:
+        for name, value in (("log_every", log_every), ("save_every", save_every)):
+            if value is not None and int(value) < 1:
+                raise GanlabError(f"{name} counts steps: 1 or more, not {value!r}")
         if precision not in PRECISIONS:
             raise GanlabError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.model, self.seed, self.precision, self.log_every = model, int(seed), precision, int(log_every)
@@ -128,10 +132,12 @@ class Training:
             raise GanlabError(f"learning_rate must have a value for each of {', '.join(model.players)}, "
                               f"not {dict(rates)}")
         self.weights = Controls("weights", model.weights, finite)
-        self.learning_rates = Controls("learning_rates", rates, finite)
+        self.learning_rates = Controls("learning_rates", rates, not_negative)
         adversarial = {"schedule": str(self.schedule)} if {"discriminator", "generator"} <= set(model.players) else {}
         played = {"objective": model.config["objective"]} if "objective" in model.config else {}
         self.rules = Controls("rules", {**played, **adversarial}, self._rule)
+        if played:  # an earlier training of this model may have changed it
+            model.objective = objectives.get(played["objective"])
         self._initial: dict[str, dict[str, Any]] = {kind: dict(c) for kind, c in self._controls.items()}
         self._first_schedule, self._alone = str(self.schedule), ""
         self.optimizers = {name: model.optimizer(name, player.parameters(), rates[name])
@@ -167,8 +173,9 @@ class Training:
             with self._randomness(), _memory_advice(self), winograd.quick(self._quick):
                 terms = self._moves(movers, self.batches[self.step], weights, moved)
         except BaseException:
-            # Whoever has moved in this step will move in it again: the run goes on, but it cannot be replayed.
-            self._fresh = self._fresh and not moved
+            # What has moved in this step, a pool or a running average at the least, will move in it again: the run goes
+            # on, but it cannot be replayed.
+            self._fresh = False
             raise
         self.history.record(self.step + 1, terms)
         if alone:
@@ -313,11 +320,9 @@ class Training:
             if not self._drops:
                 yield
                 return
-            # Dropout knows only the global stream: it is seeded for the step and given back as it was. (Whoever draws
-            # from that stream in another thread at the same moment shares it.)
-            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else [],
-                                       device_type="mps" if self.device.type == "mps" else "cuda"):
-                torch.manual_seed(mix(self.seed, self.step, 2, self.model.share[0]))
+            # Dropout knows only the global stream. (Whoever draws from that in another thread without `seeded`, at the
+            # same moment, shares it.)
+            with seeded(mix(self.seed, self.step, 2, self.model.share[0]), self.device):
                 yield
         finally:
             self.model.rng = None
@@ -551,6 +556,8 @@ class Training:
             changes = {"checkpoint": path, "save_every": content["save_every"], **changes}
         training = cls._rebuild(content, data, model, device, **changes)
         training._continue(content, path)
+        now = training.recording()
+        training._fresh = training._fresh and all(now[name] == content[name] for name in ("precision", "decay"))
         return training
 
     def load(self, path: str | os.PathLike[str]) -> None:

@@ -1,5 +1,6 @@
 """What is measured of a trained model, on models whose answer is known."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def trained(data, expects="images", players=("discriminator", "generator"), **methods):
-    model = SimpleNamespace(expects=expects, players=players, device=CPU, **methods)
+    model = SimpleNamespace(expects=expects, players=players, device=CPU, lock=contextlib.nullcontext(), **methods)
     return SimpleNamespace(model=model, data=data, device=CPU)
 
 

@@ -195,6 +195,40 @@ def test_controls_refuse_what_makes_no_sense(digits):
         t.weights["adversarial"] = "3"
     with pytest.raises(GanlabError, match="can be set to 0"):
         del t.weights["adversarial"]
+    with pytest.raises(GanlabError, match=r"learning_rates\['generator'\] must be 0 or more, not -0.001"):
+        t.learning_rates["generator"] = -1e-3
+    with pytest.raises(GanlabError, match="must be 0 or more"):
+        training(digits, learning_rate=-1.0)
+    for name in ("log_every", "save_every"):
+        with pytest.raises(GanlabError, match=f"{name} counts steps: 1 or more, not 0"):
+            training(digits, **{name: 0})
+
+
+def test_what_is_set_and_set_back_between_two_steps_changes_nothing(digits, tmp_path):
+    t = training(digits, schedule="threshold(0.0, 0.0, patience=3)").run(4, progress=False)
+    t.save(tmp_path / "run.pt")
+    t.rules["schedule"], t.weights["adversarial"] = "alternate", 2.0
+    t.rules["schedule"], t.weights["adversarial"] = "threshold(0.0, 0.0, patience=3)", 1.0
+    t.run(5, progress=False)
+    assert t.interventions == []
+    assert same(weights(t), weights(Training.replay(t.recording(), device="cpu", progress=False)))
+    assert same(weights(t), weights(Training.restore(tmp_path / "run.pt", device="cpu").run(5, progress=False)))
+
+
+def test_a_second_training_of_a_model_plays_by_the_rules_that_it_shows(digits):
+    t = training(digits, log_every=1)
+    t.rules["objective"] = "least-squares"
+    t.run(2, progress=False)
+    second = training(digits, t.model, log_every=1).run(1, progress=False)
+    assert second.rules["objective"] == "non-saturating"
+    assert second.history["discriminator/adversarial"][0] > 1.0, "2 log 2, and for least squares 1/2"
+
+
+def test_a_run_that_goes_on_in_another_precision_or_decay_cannot_be_replayed(digits, tmp_path):
+    training(digits, decay=(2, 9)).run(2, progress=False).save(tmp_path / "run.pt")
+    assert Training.restore(tmp_path / "run.pt", device="cpu").recording()["fresh"]
+    for changes in ({"decay": (2, 20)}, {"precision": "bf16"}):
+        assert not Training.restore(tmp_path / "run.pt", device="cpu", **changes).recording()["fresh"]
 
 
 def test_objective_and_schedule_change_in_a_run_and_are_replayed(digits, tmp_path):
@@ -477,6 +511,16 @@ def test_a_step_broken_off_half_way_leaves_no_trace_in_the_history_and_cannot_be
     t.run(2, progress=False)
     with pytest.raises(GanlabError, match="a step of it was broken off"):
         Training.replay(t.recording())
+
+
+def test_so_is_a_step_that_broke_off_before_anybody_moved(digits):
+    model = models.create("dcgan", shape=digits.shape, width=4, latent=4)
+    t = training(digits, model)
+    t.weights["adversarial"] = 1e300
+    with pytest.raises(NotFinite):
+        t.run(1, progress=False)
+    t.weights["adversarial"] = 1.0
+    assert not t.run(1, progress=False).recording()["fresh"], "its running averages have moved"
 
 
 def test_interrupting_finishes_the_step_and_leaves_a_training_that_goes_on(digits, tmp_path):

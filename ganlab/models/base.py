@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ganlab.errors import GanlabError
 from ganlab.objectives import Objective
+from ganlab.seeds import seeded
 
 MODELS: dict[str, type["Model"]] = {}
 """Every model by name. A class that derives from `Model` enters itself."""
@@ -72,8 +73,7 @@ class Recorded(type):
     """
 
     def __call__(cls, *args: Any, seed: int = 0, weights: Mapping[str, float] | None = None, **kwargs: Any) -> Any:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(seed))
+        with seeded(int(seed)):
             model = super().__call__(*args, **kwargs)
         arguments = inspect.signature(cls.__init__).bind(None, *args, **kwargs)  # type: ignore[misc]
         arguments.apply_defaults()

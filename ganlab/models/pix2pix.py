@@ -11,6 +11,7 @@ from ganlab.errors import GanlabError
 from ganlab.models.base import Model, Round, Terms, inference
 from ganlab.models.dcgan import initialise
 from ganlab.perceptual import perceptual_loss
+from ganlab.seeds import seeded
 
 
 class Noise(nn.Dropout):
@@ -181,8 +182,7 @@ class Pix2Pix(Model):
         x = x.to(self.device)
         if seed is None:
             return self._generate(x)
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(seed)
+        with seeded(seed, self.device):
             return self._generate(x)
 
     def _generate(self, x: Tensor) -> Tensor:

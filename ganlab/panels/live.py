@@ -128,6 +128,7 @@ class Panel(Shown):
         self._build(foreground)
         self.follow()
         self._take_place()
+        self._name = self.file.value = str(training.checkpoint or self._free_name())
         _PANELS.add(self)
         if live and not training.step and not self.message.value and self._automatic.exists():
             hint = "" if self._file.exists() else "; Restore brings it back"
@@ -171,9 +172,7 @@ class Panel(Shown):
         players = list(self.training.model.players) if len(self.training.model.players) > 1 else []
         self.buttons |= {f"turn/{name}": button(name, "step-forward", f"make one step in which only the {name} moves",
                                                 functools.partial(self._one_step, name), "150px") for name in players}
-        stem = re.sub(r"[^\w.-]+", "_", f"{self.training.model.name}-{self.training.data.name}")
-        self.file = widgets.Text(str(self.training.checkpoint or f"runs/{stem}.pt"),
-                                 description="file", style={"description_width": "30px"}, layout={"width": "300px"})
+        self.file = widgets.Text(description="file", style={"description_width": "30px"}, layout={"width": "300px"})
         self.status, self.message, self.log = widgets.HTML(), widgets.HTML(), widgets.HTML()
         looks = "" if self._size >= LARGE or not self.live or foreground else "looks now and then while it trains; "
         self.doctor = widgets.HTML(f"<i>{looks}press it for a look now</i>",
@@ -269,9 +268,16 @@ class Panel(Shown):
             self.training.run(1, progress=False)
         self.draw()
 
+    def _free_name(self) -> str:
+        """A file for the run; it has a number where the panel of another run, side by side with this, has the name."""
+        stem = re.sub(r"[^\w.-]+", "_", f"{self.training.model.name}-{self.training.data.name}")
+        taken = {panel._file for panel in list(_PANELS) if panel.training is not self.training}
+        names = (f"runs/{stem}{end}.pt" for end in itertools.chain([""], map("-{}".format, itertools.count(2))))
+        return next(name for name in names if Path(name) not in taken)
+
     @property
     def _file(self) -> Path:
-        return Path(self.file.value)
+        return Path(self.file.value.strip() or self._name)
 
     @property
     def _automatic(self) -> Path:
@@ -374,7 +380,7 @@ class Panel(Shown):
         begin = self.training.step
         self._until = begin + steps
         # Pictures on the way are for somebody who looks; whole rows of the history, since each run closes its last.
-        every = -(-steps // (8 * self.training.log_every)) * self.training.log_every if self.live else max(1, steps)
+        every = max(1, -(-steps // (8 * self.training.log_every)) * self.training.log_every if self.live else steps)
         stops = sorted({*range(0, steps, every), *(at for at, _, _ in script), steps})
         try:
             for at, until in itertools.pairwise(stops):

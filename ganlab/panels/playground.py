@@ -126,6 +126,8 @@ class Playground(Shown):
                  foreground: bool = False) -> None:
         if model not in KINDS:
             raise GanlabError(f"the playground has no model {model!r}; it has {', '.join(KINDS)}")
+        if not 0 <= seed <= 2 ** 31:
+            raise GanlabError(f"the playground's seed must be from 0 to 2,147,483,648, not {seed}")
         self.live, self.steps, self._foreground = live, steps, foreground
         by_name = distribution in toys.TOYS
         if not by_name and "," not in distribution:

@@ -340,17 +340,39 @@ def test_a_run_that_nobody_saved_comes_back_in_a_new_kernel(digits):
     panel.buttons["start"].click()
     wait_until(lambda: panel._viewer is None)
     assert panel._automatic.exists() and not panel._file.exists()
+    panel.close()
     again = training(digits)
     second = panels.train(again, live=True)
     assert "gan-digits.auto.pt keeps an earlier run; Restore brings it back" in second.message.value
     second.buttons["restore"].click()
     assert again.step == 40 and same_weights(again, t)
+    second.close()
     third = panels.train(training(digits), 20, live=True)
     third.buttons["start"].click()
     wait_until(lambda: third._viewer is None)
     earlier = third._automatic.with_name("gan-digits.earlier.pt")
     assert Training.restore(earlier, digits, device="cpu").step == 40, "and a new run does not write over it"
     assert Training.restore(third._automatic, digits, device="cpu").step == 20
+
+
+def test_runs_side_by_side_are_kept_in_files_of_their_own(digits):
+    first, second = training(digits), training(digits)
+    opened = [panels.train(t, live=True) for t in (first, second, first)]
+    assert [panel.file.value for panel in opened] == ["runs/gan-digits.pt", "runs/gan-digits-2.pt",
+                                                      "runs/gan-digits.pt"]
+    for t, panel in zip((first, second), opened, strict=False):
+        t.run(3 + (t is second), progress=False)
+        panel._keep()
+    assert [Training.restore(panel._automatic, digits, device="cpu").step for panel in opened[:2]] == [3, 4]
+    named = training(digits, checkpoint="runs/gan-digits.pt")
+    assert panels.train(named, live=True).file.value == "runs/gan-digits.pt", "who names a file gets it"
+
+
+def test_an_empty_name_of_the_file_is_the_name_that_it_had(digits):
+    panel = panels.train(training(digits).run(2, progress=False), live=True)
+    panel.file.value = " "
+    panel._keep()
+    assert Training.restore("runs/gan-digits.auto.pt", digits, device="cpu").step == 2
 
 
 def test_it_is_kept_while_it_runs_and_when_it_pauses(digits, monkeypatch):
