@@ -473,6 +473,14 @@ def test_watching_changes_no_weight_and_keeps_to_its_share(digits):
 # ---- without a person, and Colab's way --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_no_steps_at_all_are_none(digits, live):
+    panel = panels.train(training(digits), live=True)
+    panel.live = live
+    panel.play(0)
+    assert panel.training.step == 0
+
+
 def test_the_same_call_without_a_front_end_trains_and_follows_the_script(digits):
     t = training(digits)
     panel = panels.train(t, 12, [(5, "adversarial", 0.25), (9, "learning_rate/generator", 1e-3)])

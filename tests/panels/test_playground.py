@@ -545,6 +545,8 @@ def test_what_cannot_be_done_is_refused_before_the_first_step():
             panels.playground(steps=5, script=script, live=False)
     with pytest.raises(GanlabError, match="no distribution is called 'star'; there are ring, grid25, spiral, moons"):
         panels.playground("star")
+    with pytest.raises(GanlabError, match="seed must be from 0 to 2,147,483,648, not -1"):
+        panels.playground(seed=-1, live=True)
     with pytest.raises(GanlabError, match="no model 'dcgan'; it has gan, wgan, wgangp"):
         panels.playground(model="dcgan")
     with pytest.raises(GanlabError, match="no objective is called"):
