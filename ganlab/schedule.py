@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 from ganlab.errors import GanlabError
+from ganlab.history import finite
 
 SCHEDULES: dict[str, type["Schedule"]] = {}
 """Every schedule by name; a class that derives from `Schedule` enters itself."""
@@ -113,6 +114,8 @@ class Threshold(Schedule):
 
     def __post_init__(self) -> None:
         _positive(self, patience=self.patience)
+        for player in ("discriminator", "generator"):
+            finite(f"{self.name}: {player}", getattr(self, player))
         self.turn, self.moved = "discriminator", 0
 
     def movers(self, step: int, epoch: int, players: Sequence[str]) -> Sequence[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from ganlab.errors import GanlabError
-from ganlab.schedule import SCHEDULES, Schedule, parse
+from ganlab.schedule import SCHEDULES, Schedule, Threshold, parse
 
 PLAYERS = ["discriminator", "generator"]
 D, G, BOTH = ("discriminator",), ("generator",), ("discriminator", "generator")
@@ -41,6 +41,19 @@ def test_threshold_hands_over_below_the_loss_or_when_patience_ends():
         schedule.after({turn: losses})
     # d d(below) g g(below) d d d(patience) g
     assert "".join(seen) == "ddggdddg"
+
+
+@pytest.mark.parametrize("text", ["threshold('a', 1)", "threshold(0.1, None)", "threshold(1e999)", "threshold(0.1, 1j)",
+                                  "warm_up(5, threshold(discriminator=(0.5,)))"])
+def test_a_threshold_that_is_no_finite_number_is_refused_when_it_is_made(text):
+    with pytest.raises(GanlabError, match=r"threshold: (discriminator|generator) must be a finite number, not"):
+        parse(text)
+
+
+def test_a_threshold_may_be_negative_and_is_never_nan():
+    assert Threshold(-2, 0).generator == 0
+    with pytest.raises(GanlabError, match="threshold: generator must be a finite number, not nan"):
+        Threshold(0.5, float("nan"))
 
 
 def test_threshold_goes_on_from_its_state():
