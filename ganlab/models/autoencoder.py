@@ -38,7 +38,7 @@ class Autoencoder(Model):
     which draws them from there, mostly shows what is wrong with that.
 
     Args:
-        shape: (C, H, W) of an image.
+        shape: (C, H, W) of an image in [-1, 1], or (k,) for points, which only a linear decoder reaches.
         latent: numbers in a code, N of them for N-dimensional PCA.
         hidden: widths of the encoder's layers; () gives a linear encoder and decoder.
         output: "sigmoid", or "linear" for a decoder without output function (with hidden=() this is PCA's model).
@@ -53,6 +53,9 @@ class Autoencoder(Model):
         super().__init__()
         if output not in ("sigmoid", "linear"):
             raise GanlabError(f"output must be 'sigmoid' or 'linear', not {output!r}")
+        if output == "sigmoid" and len(shape) != 3:
+            raise GanlabError(f"a sigmoid draws only images, which lie in [-1, 1], and shape is {tuple(shape)}; for "
+                              "points take output='linear'")
         self.autoencoder = Trunk(math.prod(shape), hidden, latent)
 
     def play(self, x: Tensor, labels: Tensor | None = None) -> Round:

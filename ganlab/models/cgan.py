@@ -166,7 +166,7 @@ class CDCGAN(CGAN):
                  width: int = 128, classes: int = 10, fake_labels: str = "batch") -> None:
         Model.__init__(self)
         self._set_game(objective, classes, fake_labels)
-        channels, layers = shape[0], dcgan.widths(*shape[1:])
+        channels, layers = shape[0], dcgan.widths(shape)
 
         def from_image(values: int, features: int) -> nn.Module:
             return nn.Sequential(nn.Conv2d(values, features, 4, 2, 1), nn.LeakyReLU(0.2))

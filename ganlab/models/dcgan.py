@@ -11,14 +11,18 @@ from ganlab.models.base import Model
 from ganlab.models.gan import GAN
 
 
-def widths(height: int, breadth: int) -> list[tuple[int, int]]:
-    """(kernel, channel multiple) of every stride-2 convolution between `height` pixels and 4, image side first.
+def widths(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """(kernel, channel multiple) of every stride-2 convolution from an image (C, H, W) to 4 pixels, image side first.
 
     28 pixels take the layers of 32, with a kernel of 3 between 7 and 4 pixels instead of 4 between 8 and 4.
 
     Raises:
-        GanlabError: the image is not square, or of another size than 28, 32, 64, 128 ...
+        GanlabError: not an image, or one that is not square or of another size than 28, 32, 64, 128 ...
     """
+    if len(shape) != 3:
+        raise GanlabError(f"only images can be convolved, and shape is {tuple(shape)}; for points take gan, cgan, wgan "
+                          "or wgangp")
+    height, breadth = shape[1:]
     if height != breadth:
         raise GanlabError(f"a DCGAN draws square images, not {height} x {breadth}; load the data with size=64")
     steps = {28: 3}.get(height, height.bit_length() - 3)
@@ -69,7 +73,7 @@ class DCGAN(GAN):
                  width: int = 64, norm: bool = True) -> None:
         Model.__init__(self)
         self.objective = objectives.get(objective)
-        channels, layers = shape[0], widths(*shape[1:])
+        channels, layers = shape[0], widths(shape)
         self.discriminator = discriminator(channels, layers, width, norm)
         self.generator = generator(channels, layers, width, latent, norm)
         initialise(self)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganlab.errors import GanlabError
 from ganlab.models.autoencoder import Trunk
 from ganlab.models.base import Model, Round, Terms, inference
 
@@ -44,6 +45,9 @@ class VAE(Model):
     def __init__(self, shape: Sequence[int] = (1, 28, 28), latent: int = 16,
                  hidden: Sequence[int] = (512, 256, 128)) -> None:
         super().__init__()
+        if len(shape) != 3:
+            raise GanlabError(f"a vae draws only images, whose pixels are probabilities, and shape is {tuple(shape)}; "
+                              "for points take gan or wgan, or an autoencoder with output='linear'")
         self.autoencoder = Trunk(math.prod(shape), hidden, latent, heads=2)
 
     def play(self, x: Tensor, labels: Tensor | None = None) -> Round:

@@ -47,7 +47,7 @@ class WGAN(GAN):
             raise GanlabError(f"only images can be convolved, and shape is {tuple(shape)}; leave width out")
         Model.__init__(self)
         self.objective = objectives.get(objective)
-        channels, layers = shape[0], dcgan.widths(*shape[1:])
+        channels, layers = shape[0], dcgan.widths(shape)
         self.discriminator = dcgan.discriminator(channels, layers, width, self.critic_norm)
         self.generator = dcgan.generator(channels, layers, width, latent)
         dcgan.initialise(self)

@@ -138,7 +138,7 @@ def test_vae_terms_are_the_negative_elbo():
 
 
 def test_vae_reparameterisation_has_mean_mu_and_spread_sigma():
-    model = models.create("vae", shape=(3,), hidden=(), latent=2)
+    model = models.create("vae", shape=(3, 1, 1), hidden=(), latent=2)
     with torch.no_grad():
         model.autoencoder.encoder[0].weight.zero_()
         model.autoencoder.encoder[0].bias.copy_(torch.tensor([1.0, -2.0, 0.0, 1.0]))
@@ -163,6 +163,14 @@ def test_linear_autoencoder_reaches_the_error_of_pca():
     left_over = torch.linalg.eigvalsh(torch.cov(points.T, correction=0))[:2].sum() / 4 / 4
     assert training.history["autoencoder/reconstruction"][-1] == pytest.approx(left_over.item(), rel=0.05)
     assert training.history["autoencoder/reconstruction"][-1] >= left_over.item() * 0.999
+
+
+@pytest.mark.parametrize(("name", "advice"), [
+    ("dcgan", "take gan, cgan"), ("cdcgan", "take gan, cgan"), ("vae", "take gan or wgan"),
+    ("autoencoder", "take output='linear'")])
+def test_models_that_draw_only_images_say_what_there_is_for_points(name, advice):
+    with pytest.raises(GanlabError, match=rf"only images.* shape is \(2,\); for points {advice}"):
+        models.create(name, shape=(2,))
 
 
 def test_autoencoder_images_stay_in_range_and_black_can_be_reached():
