@@ -54,7 +54,7 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
         raise DataError(f"size={size}, channels={channels}: size is a number of pixels, channels is 1 or 3")
     name = str(name)
     if name not in entries() and (set(name) & set("/\\~") or Path(name).is_dir()):
-        return _load_folder(Path(name).expanduser(), split, size, channels)
+        return _load_folder(Path(name).expanduser(), split, size or 64, channels or 3)
     e = entry(name)
     spec = {"name": name, "split": split, "size": size, "channels": channels}
     if e.maker:
@@ -70,15 +70,16 @@ def load(name: str | Path, split: str = "train", size: int | None = None, channe
     return replace(readers.convert(data, size, channels), spec=spec)
 
 
-def _load_folder(path: Path, split: str, size: int | None, channels: int | None) -> Images | ImageFiles | Domains:
+def _load_folder(path: Path, split: str, size: int, channels: int) -> Images | ImageFiles | Domains:
     if is_translation(path):
-        return translation(path, size or 64, channels or 3, split)
+        return translation(path, size, channels, split)
+    spec = {"name": str(path.absolute()), "split": split, "size": size, "channels": channels}
     if split != "all" and (path / "train").is_dir() and (path / "test").is_dir():
         path = path / split
     elif split == "test":
         raise DataError(f"{path} has no sub-folders train and test; load all of it and hold some images out: "
                         f"ganlab.data.folder({str(path)!r}).split(100)")
-    return folder(path, size or 64, channels or 3)
+    return replace(folder(path, size, channels), spec=spec)
 
 
 def rebuild(spec: dict[str, Any], split: str = "") -> Images | ImageFiles | Domains:
@@ -94,6 +95,11 @@ def rebuild(spec: dict[str, Any], split: str = "") -> Images | ImageFiles | Doma
     other = {"split": split} if split else {}
     if "translation" in spec:
         found = translation(**spec["translation"] | other)
+    elif "folder" in spec:
+        if split not in ("", "train", "all"):
+            raise DataError(f"{spec['folder']['path']} was taken whole and has no split {split!r}; ganlab.data.load "
+                            "finds the sub-folders train and test of a folder, where it has them")
+        found = folder(**spec["folder"])
     elif "edges" in spec:
         found = edges(rebuild(spec["edges"], split))  # type: ignore[arg-type]
     else:

@@ -30,7 +30,8 @@ class ImageFiles:
     """A data set too large for memory: `fetch` decodes a batch in threads; there are no worker processes.
 
     The same interface as `Images`, without `images`. A file that can no longer be read is replaced by the
-    next one, with a warning; with a partner in another file it is a `DataError`, so that pairs stay pairs.
+    next one with the same label, with a warning; with a partner in another file it is a `DataError`, so that pairs
+    stay pairs.
 
     Attributes:
         paths: the files, in order.
@@ -84,16 +85,23 @@ class ImageFiles:
         return [_threads().submit(self._image, i) for i in index.tolist()]
 
     def _image(self, i: int) -> Tensor:
-        for attempt in range(10):
-            path = self.paths[(i + attempt) % len(self)]
+        first = i
+        for _ in range(10):
             try:
-                return read(path, self.size, self.channels, self.view)
+                return read(self.paths[i], self.size, self.channels, self.view)
             except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
-                reason = f"{path} can no longer be read ({why(error)})"
+                reason = f"{self.paths[i]} can no longer be read ({why(error)})"
             if self.partners:
                 raise DataError(f"{reason}, and without it its partner is no pair. Put it back, or move both away")
+            alike = torch.arange(len(self))
+            if self.labels is not None:
+                alike = alike[self.labels == self.labels[i]]
+            i = int(alike[torch.searchsorted(alike, i, right=True) % len(alike)])
+            if i == first:
+                break
             warnings.warn(f"{reason}; the next file takes its place", stacklevel=2)
-        raise DataError(f"{reason}, nor the 9 files before it. Is the drive still connected?")
+        raise DataError(f"{reason}, nor any file that could take its place. Is the drive still connected? If so, load "
+                        "the set again: what cannot be read is left out")
 
     def decode(self) -> tuple[Tensor, dict[Path, str]]:
         """All images as one uint8 tensor, and why some could not be read (there the tensor has any values)."""
@@ -185,6 +193,8 @@ def _plain(image: Image.Image, channels: int) -> Image.Image:
     """An image of any mode as "L" or "RGB", 8 bits a channel."""
     if image.mode[0] in "IF":  # 16 or 32 bits, which Pillow clips instead of scaling
         values = np.asarray(image, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise DataError("has values that are NaN or infinite")
         top = values.max(initial=0)
         wide = image.mode.startswith("I;16") or (image.mode == "I" and top > 255)
         scale = 1 / 257 if wide else 255 if image.mode == "F" and top <= 1 else 1

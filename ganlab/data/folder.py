@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ def folder(path: str | Path, size: int = 64, channels: int = 3, fits: int = FITS
         DataError: no such folder or no image in it; says what was looked for and what is there.
     """
     path = checked(path, size, channels)
-    spec = {"name": str(path), "size": size, "channels": channels}
+    spec = {"folder": {"path": str(path), "size": size, "channels": channels}}
     return from_files(list_images(path), path, size, channels, path.name, spec, fits)
 
 
@@ -55,9 +56,20 @@ def checked(path: str | Path, size: int, channels: int) -> Path:
 
 
 def list_images(path: Path) -> list[Path]:
-    """The image files in a folder and its sub-folders, in the order of their names; none is a DataError."""
-    files = sorted((f for f in path.rglob("*") if visible(f.relative_to(path)) and f.is_file()),
-                   key=lambda f: f.relative_to(path).as_posix())
+    """The image files in a folder and its sub-folders, in the order of their names; none is a DataError. Symbolic links
+    are followed, but into no folder twice and into none that the folder itself lies in."""
+    files: list[Path] = []
+    tops, seen = [path], set(path.resolve().parents)
+    for top in tops:  # links come last, so that what lies here keeps its own name
+        for here, folders, names in os.walk(top):
+            if (real := Path(here).resolve()) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = sorted(f for f in folders if visible(Path(f)))
+            files += [Path(here, f) for f in names if visible(Path(f))]
+            tops += [link for f in folders if (link := Path(here, f)).is_symlink()]
+    files = sorted(filter(Path.is_file, files), key=lambda f: f.relative_to(path).as_posix())
     found = [f for f in files if f.suffix.lower() in EXTENSIONS]
     if not found:
         others = Counter(f.suffix.lower() or "without ending" for f in files).most_common(5)

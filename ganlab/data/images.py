@@ -242,13 +242,24 @@ def fingerprint(data: Dataset) -> dict[str, Any]:
 
 
 def as_dataset(data: Dataset | Tensor) -> Dataset:
-    """A tensor of images (N x C x H x W, uint8 or floats in [-1, 1]) or points (N x k) as a data set."""
+    """A tensor of images (N x C x H x W, uint8 or floats in [-1, 1]) or points (N x k) as a data set.
+
+    Raises:
+        DataError: an empty tensor, values that are NaN or infinite, or images outside [-1, 1].
+    """
     if not isinstance(data, Tensor):
         return data
+    if not data.numel():
+        raise DataError(f"a tensor of shape {tuple(data.shape)} holds no data; give N x C x H x W for images, N x k "
+                        "for points, N being at least 1")
     if data.dtype == torch.uint8:
         return Images(data, name="tensor")
     data = data.float()
-    if data.ndim == 4 and data.abs().max() > 1.001:
-        raise DataError(f"images as floats must lie in [-1, 1], these go from {data.min():.3g} to {data.max():.3g}; "
+    low, high = data.aminmax()
+    if not (low.isfinite() and high.isfinite()):
+        raise DataError("the tensor has values that are NaN or infinite; leave out what holds them: "
+                        "data[data.flatten(1).isfinite().all(1)]")
+    if data.ndim == 4 and max(-low, high) > 1.001:
+        raise DataError(f"images as floats must lie in [-1, 1], these go from {low:.3g} to {high:.3g}; "
                         "scale them, or give uint8 from 0 to 255")
     return Images(to_uint8(data) if data.ndim == 4 else data, name="tensor")

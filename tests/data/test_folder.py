@@ -1,5 +1,6 @@
 import shutil
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ganlab import data
 from ganlab.data import ImageFiles, Images
+from ganlab.data.images import fingerprint
 from ganlab.errors import DataError
 
 RED, BLUE = (220, 30, 40), (30, 40, 220)
@@ -231,6 +233,71 @@ def test_a_folder_may_have_a_test_part(numbered):
     assert len(data.load(str(numbered), "all")) == 24
 
 
+@pytest.fixture
+def parts(tmp_path):
+    """A folder with train (20 images of the classes A and B) and test (8 images of them)."""
+    for part, n in (("train", 10), ("test", 4)):
+        for i in range(2 * n):
+            file = tmp_path / "parts" / part / "AB"[i % 2] / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (9, 9), 5 * i + 100 * (part == "test")).save(file)
+    return tmp_path / "parts"
+
+
+def test_what_a_folder_was_loaded_as_is_rebuilt_and_its_test_part_found(parts, monkeypatch):
+    monkeypatch.chdir(parts.parent)
+    loaded = {split: data.load("./parts", split, 8) for split in ("train", "test", "all")}
+    edges = data.edges(loaded["train"])
+    monkeypatch.chdir("/")
+    assert {split: len(found) for split, found in loaded.items()} == {"train": 20, "test": 8, "all": 28}
+    for found in loaded.values():
+        again, held_out = data.rebuild(found.spec), data.rebuild(found.spec, "test")
+        assert fingerprint(again) == fingerprint(found) and again.spec == found.spec
+        assert torch.equal(again.labels, found.labels) and again.classes == found.classes
+        assert torch.equal(held_out.images, loaded["test"].images) and held_out.spec == loaded["test"].spec
+    assert len(data.rebuild(edges.spec)) == 20 and len(data.rebuild(edges.spec, "test")) == 8
+
+
+@pytest.mark.parametrize("below", [".", "train"], ids=["train and test", "A and B"])
+def test_a_folder_that_was_taken_whole_is_rebuilt_whole(parts, below, monkeypatch):
+    monkeypatch.chdir(parts.parent)
+    found, edges = data.folder(f"parts/{below}", 8), data.edges(f"parts/{below}", 8)
+    monkeypatch.chdir("/")
+    for split in ("", "train", "all"):
+        again = data.rebuild(found.spec, split)
+        assert fingerprint(again) == fingerprint(found) and again.spec == found.spec and len(again.classes) == 2
+    assert fingerprint(data.rebuild(edges.spec)) == fingerprint(edges)
+    for spec in (found.spec, edges.spec):
+        with pytest.raises(DataError, match="taken whole and has no split 'test'"):
+            data.rebuild(spec, "test")
+
+
+def test_what_earlier_checkpoints_say_of_a_folder_is_understood(parts):
+    """They have the path of the images themselves as a name, whether the folder was loaded or taken whole."""
+    spec = {"name": str(parts / "test" / "A"), "size": 8, "channels": 1}
+    assert fingerprint(data.rebuild(spec)) == fingerprint(data.folder(parts / "test" / "A", 8, 1))
+    shutil.rmtree(parts / "train" / "B")
+    spec = {"name": str(parts / "train"), "size": 8, "channels": 3}
+    for again in (data.rebuild(spec), data.rebuild({"edges": spec}).b):
+        assert fingerprint(again) == fingerprint(data.load(parts, size=8))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows not everyone may make a symbolic link")
+def test_linked_folders_are_read_once_under_their_own_names(tmp_path, load):
+    for name, colour in (("top/horse", BLUE), ("top/.kept", RED), ("elsewhere/zebra", RED), ("elsewhere/zebra/a", RED)):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), colour).save(tmp_path / name / "0.png")
+    for link, target in {"zebra": "../elsewhere/zebra", "cow": ".kept", "again": "horse", "up": "..", "top": ".",
+                         "horse/back": "../../top", "nothing": "nowhere"}.items():
+        (tmp_path / "top" / link).symlink_to(target, target_is_directory=True)
+    (tmp_path / "elsewhere" / "zebra" / "round").symlink_to("..", target_is_directory=True)
+    found = load(tmp_path / "top")
+    assert found.classes == ("cow", "horse", "zebra") and found.labels.tolist() == [0, 1, 2, 2]
+    assert [near(image, RED, RED) for image in everything(found)] == [True, False, True, True]
+    (tmp_path / "top" / "one.png").symlink_to("horse/0.png")
+    assert len(load(tmp_path / "top")) == 5, "a linked file is a file"
+
+
 def test_prefetching_gives_the_same(numbered):
     found = data.folder(numbered, 16, fits=0)
     index = torch.tensor([5, 1, 9])
@@ -251,6 +318,34 @@ def test_a_file_that_breaks_while_streaming_is_replaced(numbered):
     shutil.rmtree(numbered)
     with pytest.warns(UserWarning), pytest.raises(DataError, match="drive"):
         found.fetch(torch.tensor([0]))
+
+
+def test_the_one_that_replaces_a_file_has_its_label(numbered):
+    for i in range(12):
+        label = numbered / ("a" if i < 3 else "b" if i < 11 else "c")
+        label.mkdir(exist_ok=True)
+        shutil.move(numbered / f"{i:02}.png", label)
+    found = data.folder(numbered, 16, fits=0)
+    for gone in ("a/02", "b/03", "b/04", "c/11"):
+        (numbered / f"{gone}.png").unlink()
+    with pytest.warns(UserWarning, match=r"0[234]\.png can no longer"):
+        images, labels = found.fetch(torch.tensor([2, 3, 10]))
+    assert [round(v / 20) for v in images.float().mean((1, 2, 3)).tolist()] == [0, 5, 10]
+    assert labels.tolist() == [0, 1, 1]
+    with pytest.raises(DataError, match=r"11\.png can no longer be read .*load the set again"):
+        found.fetch(torch.tensor([11]))
+
+
+def test_a_file_with_nan_counts_as_one_that_cannot_be_read(tmp_path):
+    for name, value in {"a": 0.5, "nan": float("nan"), "inf": -float("inf")}.items():
+        values = np.full((9, 9), 0.5, dtype=np.float32)
+        values[0, 0] = value
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    with pytest.warns(UserWarning, match=r"2 of 3 files .*inf\.tif: .*; nan\.tif: has values that are NaN or infinite"):
+        assert len(data.folder(tmp_path, 8)) == 1
+    with pytest.warns(UserWarning, match=r"nan\.tif can no longer be read \(has values that are NaN"):
+        images, _ = data.folder(tmp_path, 8, fits=0).fetch(torch.tensor([2]))
+    assert images.unique().tolist() == [128]
 
 
 def test_decoding_uses_threads_only(numbered):

@@ -85,6 +85,22 @@ def test_a_tensor_is_a_data_set():
     assert points.images.dtype == torch.float32 and points.shape == (2,)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("shape", [(4, 1, 8, 8), (4, 2)])
+def test_a_tensor_that_is_not_finite_is_refused_and_can_be_mended_as_told(shape, value):
+    broken = torch.zeros(shape)
+    broken[1].view(-1)[0] = value
+    with pytest.raises(DataError, match=r"NaN or infinite; leave out .*: data\[data\.flatten\(1\)\.isfinite"):
+        as_dataset(broken)
+    assert len(as_dataset(broken[broken.flatten(1).isfinite().all(1)])) == 3
+
+
+@pytest.mark.parametrize("empty", [torch.empty(0, 1, 8, 8), torch.empty(0, 2), torch.empty(0, 1, 8, 8).byte()])
+def test_an_empty_tensor_is_refused(empty):
+    with pytest.raises(DataError, match=r"shape \(0, .* holds no data; give N x C x H x W"):
+        as_dataset(empty)
+
+
 def test_values_go_to_a_gpu_without_a_wait_and_elsewhere_as_ever():
     values = mock.Mock(device=torch.device("cpu"))
     assert send(values, "cuda:1") is values.pin_memory.return_value.to.return_value
