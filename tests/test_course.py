@@ -133,6 +133,11 @@ class TestFind:
         with pytest.raises(GanlabError, match=r"'07'.*00_good, 01_bad"):
             course.find(["07"])
 
+    @pytest.mark.parametrize("word", ["", ".ipynb", "**", "/nowhere/01_bad.ipynb", "[0-9]"])
+    def test_what_is_no_beginning_of_a_name_finds_nothing(self, lessons, word):
+        with pytest.raises(GanlabError, match="there is no lesson"):
+            course.find([word])
+
     def test_no_lessons_says_where_it_looked(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(notebooks, "__file__", str(tmp_path / "site" / "ganlab" / "course" / "notebooks.py"))
@@ -169,6 +174,21 @@ class TestRun:
         notebook.cells.append(new_code_cell("import os; os._exit(3)"))
         nbformat.write(notebook, path)
         assert course.run([path], progress=False)[0].failure.startswith("cell 4 (import os; os._exit(3)): DeadKernel")
+
+    @pytest.mark.parametrize("place", ["lessons", "lessons/../lessons", "link"])
+    def test_an_executed_notebook_does_not_take_the_place_of_the_lesson(self, lessons, place):
+        (lessons.parent / "link").symlink_to(lessons)
+        before = (lessons / "00_good.ipynb").read_text()
+        with pytest.raises(GanlabError, match=r"place of .*00_good.ipynb itself.*--out"):
+            course.run(["lessons/00_good.ipynb"], out=place, progress=False)
+        assert (lessons / "00_good.ipynb").read_text() == before
+
+    def test_two_notebooks_of_one_name_do_not_share_a_file(self, lessons):
+        (lessons / "more").mkdir()
+        (lessons / "more" / "01_bad.ipynb").write_text("{}")
+        with pytest.raises(GanlabError, match="have one name"):
+            course.run(["01", "lessons/more/01_bad.ipynb"], progress=False)
+        assert not (lessons.parent / "runs").exists()
 
     def test_without_papermill_it_says_what_to_install(self, lessons, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "papermill", None)

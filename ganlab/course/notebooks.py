@@ -55,7 +55,8 @@ def find(lessons: Iterable[str | Path] = ()) -> list[Path]:
     for word in words:
         if (path := Path(word)).is_file() and path.suffix == ".ipynb":
             found.append(path)
-        elif matches := sorted(folder().glob(f"{word.removesuffix('.ipynb')}*.ipynb")):
+        elif (name := word.removesuffix(".ipynb")) and (
+                matches := sorted(path for path in folder().glob("*.ipynb") if path.name.startswith(name))):
             found += matches
         else:
             names = ", ".join(path.stem for path in find())
@@ -75,7 +76,8 @@ def run(lessons: Iterable[str | Path] = (), profile: str = "", out: str | Path =
         progress: show a bar for each lesson.
 
     Raises:
-        GanlabError: papermill is missing, or no such lesson.
+        GanlabError: papermill is missing, no such lesson, or an executed notebook would take the place of a lesson or
+            of another one.
     """
     try:
         import nbformat
@@ -84,9 +86,17 @@ def run(lessons: Iterable[str | Path] = (), profile: str = "", out: str | Path =
         raise GanlabError(INSTALL) from error
     results = []
     target = Path(out).absolute()
+    paths = list(dict.fromkeys(path.absolute() for path in find(lessons)))
+    for path in paths:
+        if (target / path.name).exists() and path.samefile(target / path.name):
+            raise GanlabError(f"the executed notebook would take the place of {path} itself; give another folder than "
+                              f"{target} with --out")
+        if same := [other for other in paths if other.name == path.name and other != path]:
+            raise GanlabError(f"{path} and {same[0]} have one name, and so would the executed notebooks; run them one "
+                              "by one, each with an --out of its own")
     target.mkdir(parents=True, exist_ok=True)
-    for path in find(lessons):
-        path, executed = path.absolute(), target / path.name
+    for path in paths:
+        executed = target / path.name
         executed.unlink(missing_ok=True)
         failure, start = "", time.monotonic()
         try:
