@@ -129,7 +129,9 @@ def storage() -> Iterator[Check]:
     existing = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 1e9
     found = f"{root}: {', '.join(here)}; {free:.0f} GB free"
-    if not os.access(existing, os.W_OK):
+    if not existing.is_dir():
+        yield Check("data", "wrong", f"{root}: {existing} is a file", "set GANLAB_DATA to a folder")
+    elif not os.access(existing, os.W_OK):
         yield Check("data", "warning", f"{found}; not writable", "to download more, set GANLAB_DATA to another folder")
     elif free < 2:
         yield Check("data", "warning", found, "free some space, or set GANLAB_DATA to a folder on another disk")

@@ -87,6 +87,14 @@ def test_data_on_a_full_or_protected_disk(monkeypatch, tmp_path):
     assert "not writable" in found(doctor.storage, "data").found
 
 
+def test_data_in_a_file_instead_of_a_folder(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    for root in ("file", "file/below"):
+        monkeypatch.setenv("GANLAB_DATA", str(tmp_path / root))
+        check = found(doctor.storage, "data")
+        assert check.level == "wrong" and "file is a file" in check.found and "GANLAB_DATA" in check.mend
+
+
 def test_widgets_of_two_kinds(pretend):
     pretend("jupyterlab_widgets", "1.1.0")
     assert found(doctor.widgets, "widgets").level == "wrong"
