@@ -1,23 +1,71 @@
 """Files that survive a crash: written aside, synced, renamed; the one before is kept; no pickle is ever loaded."""
 
 import contextlib
+import glob
 import os
+import threading
+import time
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from ganlab.errors import CheckpointError
 
 FORMAT = 1
+ABANDONED = 3600
+"""Seconds after which a file that nobody writes to any more was left by a process that was killed."""
 
 
 def previous(path: str | os.PathLike[str]) -> Path:
     """Where the checkpoint before the newest one is kept: `run.pt` has `run.previous.pt` beside it."""
     path = Path(path)
     return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _aside(path: Path) -> Path:
+    """Where this thread alone writes what becomes `path`; however long that name is, this one is short enough."""
+    return path.with_name(f".{path.name[:40]}.{os.getpid()}-{threading.get_native_id()}.part")
+
+
+@contextlib.contextmanager
+def reserved(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Within it, `write` can write to `path`, as far as can be known before, and no other process is in here with it.
+
+    Raises:
+        CheckpointError: it cannot, or another process is.
+    """
+    path = Path(path)
+    try:
+        if os.path.isdir(path) or os.path.isdir(previous(path)):
+            raise IsADirectoryError("there is a folder of that name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            previous(path).stat()  # which fails where the name is too long
+        _aside(path).touch()
+        _aside(path).unlink()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"a training could not save {path}: {error}; give another path with --out") from None
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CheckpointError(f"another process is training to {path}; wait for its end, or give another path with "
+                              "--out") from None
+    except (OSError, NotImplementedError):
+        pass  # a drive without locks is no reason not to train
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            # Windows removes it on release.
+            with contextlib.suppress(OSError):
+                os.unlink(lock.lock_file)
+            lock.release()
 
 
 def write(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
@@ -27,7 +75,7 @@ def write(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
         CheckpointError: it could not be written (full disk, no right); what was saved before is untouched.
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}.part")
+    aside = _aside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(aside, "wb") as file:
@@ -43,7 +91,11 @@ def write(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
         # Some mounted drives refuse this; the file itself is in place.
         with contextlib.suppress(OSError):
             _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
+        with contextlib.suppress(OSError):
+            for left in path.parent.glob(f".{glob.escape(path.name[:40])}.*part"):
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    left.unlink()
+    except (OSError, RuntimeError, ValueError) as error:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise CheckpointError(f"could not save {path}: {error}. What was saved before is untouched; free some space "

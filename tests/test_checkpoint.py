@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -102,6 +103,97 @@ def test_what_could_not_be_loaded_is_not_saved(saved):
     with pytest.raises(CheckpointError, match="it would hold .*only tensors and plain values"):
         checkpoint.write(saved, {"model": "gan", "config": Path("x")})
     assert checkpoint.read(saved)["step"] == 4
+
+
+def test_two_that_write_to_one_file_do_not_disturb_each_other(saved, monkeypatch):
+    content, save = torch.load(saved, weights_only=True), torch.save
+    others = [threading.Thread(target=checkpoint.write, args=(saved, content | {"step": 5}))]
+
+    def meanwhile(value, file):
+        save(value, file)
+        if others:
+            other = others.pop()
+            other.start()
+            other.join()
+    monkeypatch.setattr(torch, "save", meanwhile)
+    checkpoint.write(saved, content | {"step": 6})
+    assert checkpoint.read(saved)["step"] == 6 and checkpoint.read(checkpoint.previous(saved))["step"] == 5
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["run.previous.pt", "run.pt"]
+
+
+def test_a_file_that_cannot_be_read_again_is_not_saved(saved, monkeypatch):
+    def fail(_):
+        raise ValueError("Expected a zip file")
+    monkeypatch.setattr(torch.serialization, "get_unsafe_globals_in_checkpoint", fail)
+    with pytest.raises(CheckpointError, match="could not save .*Expected a zip file"):
+        checkpoint.write(saved, {"model": "gan"})
+    assert checkpoint.read(saved)["step"] == 4
+
+
+def test_what_a_killed_process_left_is_removed_after_a_while(saved):
+    old, new, foreign = (saved.parent / name for name in (".run.pt.1-2.part", ".run.pt.3-4.part", ".x.pt.1-2.part"))
+    for path in (old, new, foreign):
+        path.write_bytes(b"half a file")
+    for path in (old, foreign):
+        os.utime(path, (time.time() - 2 * checkpoint.ABANDONED,) * 2)
+    checkpoint.write(saved, torch.load(saved, weights_only=True))
+    assert not old.exists() and new.exists() and foreign.exists()
+
+
+@pytest.mark.parametrize("name", ["folder", "file/run.pt", ".", "run", f"{'x' * 248}.pt", "nul\0.pt"])
+def test_where_nothing_can_be_saved_nothing_is_reserved(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "run.previous").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="a training could not save .*--out"), checkpoint.reserved(name):
+        pass
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_folder_without_rights_is_not_reserved(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("no right")
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(CheckpointError, match="could not save .*no right"), checkpoint.reserved(tmp_path / "run.pt"):
+        pass
+
+
+def test_the_longest_name_that_can_be_reserved_can_be_written(saved):
+    longest = saved.with_name(f"{'x' * 243}.pt")
+    for step in (1, 2):
+        with checkpoint.reserved(longest):
+            checkpoint.write(longest, torch.load(saved, weights_only=True) | {"step": step})
+    assert checkpoint.read(checkpoint.previous(longest))["step"] == 1
+
+
+def test_a_file_is_reserved_for_one_alone_and_free_afterwards(saved):
+    for _ in range(2):
+        with checkpoint.reserved(saved), pytest.raises(CheckpointError, match="another process is training to"), \
+                checkpoint.reserved(saved):
+            pass
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["run.previous.pt", "run.pt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal is sent as on POSIX")
+def test_a_killed_process_reserves_nothing(tmp_path):
+    code = f"from ganlab import checkpoint\nwith checkpoint.reserved({str(tmp_path / 'run.pt')!r}): print(1); input()"
+    run = subprocess.Popen([sys.executable, "-uc", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert run.stdout.readline() == "1\n"
+    with pytest.raises(CheckpointError, match="another process"), checkpoint.reserved(tmp_path / "run.pt"):
+        pass
+    run.kill()
+    run.communicate()
+    with checkpoint.reserved(tmp_path / "run.pt"):
+        pass
+
+
+def test_a_drive_without_locks_is_trained_on_all_the_same(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("Operation not supported")
+    monkeypatch.setattr(checkpoint.FileLock, "acquire", fail)
+    with checkpoint.reserved(tmp_path / "run.pt"):
+        pass
 
 
 def test_saving_changes_nothing_that_is_recorded(digits, tmp_path):
