@@ -2,14 +2,21 @@
 
 import argparse
 import ast
+import contextlib
+import inspect
+import math
+import os
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ganlab import __version__
-from ganlab.errors import GanlabError
+from ganlab.errors import GanlabError, NotFinite
 
 EXAMPLES = {
     "": """examples:
@@ -66,6 +73,21 @@ def number(text: str) -> tuple[str, float]:
     return name, float(value)
 
 
+def rate(text: str) -> tuple[str, float]:
+    """The same for learning rates, which are finite and at least 0."""
+    name, value = number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a learning rate, a number of at least 0 such as 2e-4")
+    return name, value
+
+
+def seed(text: str) -> int:
+    """A whole number that PyTorch takes for a seed."""
+    if not re.fullmatch(r"-?\d+", text) or not -2**63 <= int(text) < 2**64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from -2**63 to 2**64 - 1")
+    return int(text)
+
+
 def count(text: str) -> int:
     """A whole number, at least 1."""
     if not text.isdecimal() or int(text) < 1:
@@ -107,6 +129,8 @@ def parser() -> argparse.ArgumentParser:
     option("--update", action="store_true", help="also write those that succeed, cleaned, over the originals")
 
     sub = command("train", "train a model and save it")
+    # Else -1e-4 would count as an unknown option, and what is wrong with it would not be said.
+    sub._negative_number_matcher = re.compile(r"-\.?\d")
     option = sub.add_argument
     values: dict[str, Any] = {"nargs": "+", "action": "extend"}
     option("model", help="autoencoder, vae, gan, dcgan, ...")
@@ -117,13 +141,13 @@ def parser() -> argparse.ArgumentParser:
     option("--channels", type=int, choices=[1, 3], help="1: grey, 3: colour")
     option("--augment", action="store_true", help="mirror and crop the images of both domains at random")
     option("--batch-size", type=count, help="images a step, in all processes together (default: the model's)")
-    option("--lr", type=number, metavar="RATE", **values, help="2e-4 or generator=1e-4 (default: the model's)")
+    option("--lr", type=rate, metavar="RATE", **values, help="2e-4 or generator=1e-4 (default: the model's)")
     option("--objective", help="adversarial objective, for example least-squares")
     option("--schedule", help='who moves when, for example "discriminator_steps(5)" (default: the model\'s)')
     option("--decay", type=count, metavar="STEP", help="learning rates fall linearly to 0 from this step to the last")
     option("--weight", type=number, default=[], metavar="NAME=VALUE", **values, help="weights of terms")
     option("--set", type=pair, default=[], metavar="NAME=VALUE", **values, help="further options of the model")
-    option("--seed", type=int, help="decides all randomness (default: 0)")
+    option("--seed", type=seed, help="decides all randomness (default: 0)")
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
     option("--precision", choices=["float32", "bf16", "fp16"], help="of the networks (default: float32)")
     option("--recompute", action="store_true", help="less memory for about a third more time; the same results")
@@ -152,10 +176,10 @@ def parser() -> argparse.ArgumentParser:
     option("checkpoint", help="what `ganlab train` wrote")
     option("--n", type=count, default=64, help="how many (default: 64)")
     option("--label", type=int, help="what to draw, for cgan and cdcgan (default: all classes in turn)")
-    option("--seed", type=int, default=0, help="default: 0")
+    option("--seed", type=seed, default=0, help="default: 0")
     option("--out", default="grid.png", help="default: grid.png")
     option("--data", metavar="FOLDER", help="images to translate (default: those to test on, of the training's set)")
-    option("--to", default="b", choices=["a", "b"], help="the domain to translate to (default: b)")
+    option("--to", choices=["a", "b"], help="the domain to translate to (default: b)")
     option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
 
     option = command("data", "list, download and verify data sets").add_argument
@@ -221,7 +245,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    from ganlab import models
+    from ganlab import checkpoint, models
     from ganlab.data import Domains, load
     from ganlab.training import Training
 
@@ -229,9 +253,12 @@ def train(args: argparse.Namespace) -> int:
         models.create(args.model)  # raises, and says which there are
     cls = models.MODELS[args.model]
     name = args.data or {"pairs": "fronts", "domains": "fruit"}.get(cls.expects, "digits")
-    out = Path(args.out or f"runs/{args.model}-{Path(name).name}.pt")
+    out = Path(args.out or f"runs/{args.model}-{Path(os.path.abspath(name)).name}.pt")
     asked = {key: value for key, value in vars(args).items() if value is not None}
     loading = {key: asked[key] for key in ("size", "channels") if key in asked}
+    if taken := dict(args.set).keys() & {"seed", "shape", "weights"}:
+        raise GanlabError(f"--set has no {taken.pop()!r}: there are --seed, --weight, and --size and --channels, which "
+                          "decide the shape")
     options = dict(cls.small if args.small else {}) | dict(args.set)
     options |= {"objective": args.objective} if args.objective else {}
     weights = options.pop("weights", {}) | dict(args.weight)
@@ -249,7 +276,7 @@ def train(args: argparse.Namespace) -> int:
                               "by the last one")
         training.weights.update(args.weight)
         training.learning_rates.update(_for_each(training.learning_rates, rates))
-    elif out.exists() and not args.force:
+    elif out.is_file() and not args.force:
         raise GanlabError(f"{out} exists: --resume goes on from it, --force starts over, --out takes another file")
     else:
         images, seed = load(name, **loading), args.seed or 0
@@ -259,7 +286,13 @@ def train(args: argparse.Namespace) -> int:
             images = images.augmented()
         if cls.expects == "labels" and (classes := getattr(images, "classes", ())):
             options.setdefault("classes", len(classes))
-        model = models.create(args.model, shape=images.shape, seed=seed, weights=weights, **options)
+        try:
+            model = models.create(args.model, shape=images.shape, seed=seed, weights=weights, **options)
+        except (TypeError, ValueError, RuntimeError) as error:
+            parameters = list(inspect.signature(cls.__init__).parameters.values())[2:]
+            usual = ", ".join(f"{p.name}={p.default!r}" for p in parameters)
+            raise GanlabError(f"{args.model} cannot be built with {options}: {error}; by default it has {usual}"
+                              ) from error
         preset = cls.small_training if args.small else {}
         default = dict.fromkeys(model.players, preset.get("learning_rate", model.learning_rate))
         training = Training(model, images, seed, batch_size=args.batch_size or preset.get("batch_size"),
@@ -267,6 +300,10 @@ def train(args: argparse.Namespace) -> int:
                             decay=None if args.decay is None else (args.decay, args.steps),
                             learning_rate=default | _for_each(default, rates),
                             share_statistics=args.share_statistics, **how)
+    if args.resume and training.step >= args.steps:
+        if training.main:
+            print(f"nothing is left to do: {out} has {training.step} steps already; to go on, say --steps with more")
+        return 0
     if training.main:
         # The number is always said, since some launchers start fewer processes than they were asked for.
         number = training.model.share[1]
@@ -274,14 +311,52 @@ def train(args: argparse.Namespace) -> int:
         each = f" ({training.batch_size // number} in each process)" * (number > 1)
         print(f"{training.model.name} on {len(training.data)} images of {training.data.name} ({where}), "
               f"step {training.step} of {args.steps}, batches of {training.batch_size}{each}, to {out}")
-    try:
-        training.run(max(0, args.steps - training.step))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped after step {training.step}; --resume goes on from {out}") from None
+    begun = training.step
+    with checkpoint.reserved(out) if training.main else contextlib.nullcontext(), _terminable() as terminated:
+        try:
+            training.run(args.steps - begun)
+        except KeyboardInterrupt:
+            said = f"stopped after step {training.step}; --resume goes on from {out}"
+            if terminated.is_set():
+                print(f"ganlab: {said}", file=sys.stderr)
+                return 143
+            raise KeyboardInterrupt(said) from None
+        except GanlabError as error:
+            # Several processes would have to save together, and the others are elsewhere. What has led to a NaN is
+            # better than nothing, but not than an earlier checkpoint.
+            if training.step == begun or training.model.share[1] > 1 or (isinstance(error, NotFinite) and out.exists()):
+                raise
+            try:
+                training.save(out)
+            except (GanlabError, RuntimeError, MemoryError):
+                raise error from None
+            raise type(error)(f"{error} (What it was after step {training.step} is saved in {out}.)") from error
     if training.main and len(training.history):
         last = {name: values[-1] for name, values in training.history.columns.items()}
         print(", ".join(f"{name} {value:.4g}" for name, value in last.items() if not name.startswith("weight/")))
     return 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[threading.Event]:
+    """Within it, SIGTERM, which schedulers send, stops like Ctrl-C, and sets the event; another's handler stays."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield asked
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        asked.set()
+        # A launcher and a scheduler may both send one; a second Ctrl-C would break the step off.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        interrupt = signal.getsignal(signal.SIGINT)
+        (interrupt if callable(interrupt) else signal.default_int_handler)(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _for_each(players: Iterable[str], rates: dict[str, float]) -> dict[str, float]:
@@ -298,6 +373,9 @@ def _refuse_differences(asked: dict[str, Any], options: dict[str, Any], training
     wanted = {key: asked[key] for key in ("model", "seed", "batch_size") if key in asked} | options
     wanted |= {name: True for name in ("augment", "share_statistics") if asked.get(name)}
     wanted |= {"schedule": str(parse(asked["schedule"]))} if "schedule" in asked else {}
+    if len(training.data.shape) == 3:  # points have neither
+        saved |= dict(zip(("channels", "size"), training.data.shape, strict=False))
+        wanted |= {key: asked[key] for key in ("channels", "size") if key in asked}
     for key, value in wanted.items():
         kept = (saved | saved["config"]).get(key)
         if (tuple(value) if isinstance(value, list) else value) != kept:
@@ -311,7 +389,9 @@ def sweep(args: argparse.Namespace) -> int:
     folder = Path(args.out or f"runs/sweep-{args.model}")
     if taken := {word.partition("=")[0] for word in args.words} & {"--seed", "--resume", "--force"}:
         raise GanlabError(f"a sweep sees to {taken.pop()} itself; say how many with --seeds, and where with --out")
-    grid = dict(map(sweep.dimension, args.grid))
+    grid: dict[str, list[Any]] = {}
+    for name, values in map(sweep.dimension, args.grid):
+        grid.setdefault(name, []).extend(values)
     runs = sweep.plan(args.model, grid, args.seeds, args.words, folder)
     for run in runs:
         parser().parse_args(["train", *run.words])
@@ -335,6 +415,9 @@ def sample(args: argparse.Namespace) -> int:
     if args.label is not None and model.expects != "labels":
         raise GanlabError(f"{args.checkpoint} holds a {model.name}, which cannot be told what to draw; leave out "
                           "--label, or train a cgan or cdcgan")
+    if (args.data or args.to) and model.expects not in ("pairs", "domains"):
+        raise GanlabError(f"{args.checkpoint} holds a {model.name}, which does not translate; leave out --data and "
+                          "--to")
     label = {} if args.label is None else {"labels": args.label}
     translates = model.expects in ("pairs", "domains")
     columns = min(args.n, 8) if translates else None
@@ -361,6 +444,7 @@ def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, colu
     from ganlab.data.images import to_float
     from ganlab.errors import DataError
 
+    to = args.to or "b"
     if args.data:
         channels, size, _ = model.config["shape"]
         images: Any = folder(args.data, size, channels)
@@ -370,12 +454,12 @@ def _translated(model: Any, spec: dict[str, Any], args: argparse.Namespace, colu
             domains = rebuild(spec, split="test")
         except DataError:  # not every set has images to test on
             domains = rebuild(spec)
-        images = domains.b if args.to == "a" else domains.a
+        images = domains.b if to == "a" else domains.a
     else:
         raise GanlabError(f"{args.checkpoint} does not say which images it was trained on; give a folder with --data")
     x = to_float(images.fetch(torch.arange(min(args.n, len(images))))[0]).to(model.device)
     torch.manual_seed(args.seed)
-    rows = [row for some in x.split(columns) for row in (some, model.translate(some, to=args.to))]
+    rows = [row for some in x.split(columns) for row in (some, model.translate(some, to=to))]
     filled = [torch.cat([row, row.new_zeros(columns - len(row), *row.shape[1:])]) for row in rows]
     return torch.cat(filled), len(x)
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from ganlab import checkpoint, cli, data, models
+from ganlab.errors import NotFinite, OutOfMemory
 from ganlab.training import Training
 
 TINY = ["--set", "latent=8", "hidden=16,16", "--batch-size", "16", "--device", "cpu"]
@@ -127,7 +128,8 @@ class TestTrain:
         assert [(i.step, i.name) for i in training.interventions] == [(2, "adversarial"), (2, "generator")]
 
     @pytest.mark.parametrize("words", [["--batch-size", 32], ["--seed", 3], ["--set", "latent=9"],
-                                       ["--schedule", "discriminator_steps(3)"], ["--objective", "hinge"]])
+                                       ["--schedule", "discriminator_steps(3)"], ["--objective", "hinge"],
+                                       ["--size", 64], ["--channels", 3]])
     def test_resuming_refuses_another_configuration(self, words, capsys):
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
         assert ganlab("train", "gan", "--steps", 2, "--out", "x.pt", "--resume", *words) == 1
@@ -151,6 +153,91 @@ class TestTrain:
         Path("runs").write_text("a file where a folder is needed")
         assert ganlab("train", "gan", "--steps", 1, *TINY) == 1
         assert "could not save" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("words", [["--out", "a-folder"], ["--force", "--out", "a-folder"], ["--out", "."],
+                                       ["--out", f"{'x' * 248}.pt"]])
+    def test_it_is_said_before_the_training(self, words, monkeypatch, capsys):
+        Path("a-folder").mkdir()
+        monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("it has trained"))
+        assert ganlab("train", "gan", "--steps", 1, *TINY, *words) == 1
+        assert "could not save" in capsys.readouterr().err and not list(Path("a-folder").iterdir())
+
+    def test_two_do_not_train_to_one_file(self, capsys):
+        with checkpoint.reserved("x.pt"):
+            assert ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY) == 1
+        assert "another process is training to x.pt" in capsys.readouterr().err and not list(Path().iterdir())
+        assert ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY) == 0
+        assert [path.name for path in Path().iterdir()] == ["x.pt"]
+
+    def test_data_in_this_folder_names_its_file(self, tmp_path):
+        for i in range(16):
+            Image.new("RGB", (8, 8), (i * 9, 50, 90)).save(tmp_path / f"{i}.png")
+        assert ganlab("train", "gan", "--data", ".", "--size", 8, "--steps", 1, *TINY) == 0
+        assert Path(f"runs/gan-{tmp_path.name}.pt").exists()
+
+    def test_resuming_what_is_done_says_so_and_writes_nothing(self, capsys):
+        ganlab("train", "gan", "--steps", 2, "--out", "x.pt", *TINY)
+        before = Path("x.pt").stat()
+        for steps in (1, 2):
+            assert ganlab("train", "gan", "--steps", steps, "--out", "x.pt", "--resume") == 0
+            assert "nothing is left to do: x.pt has 2 steps already" in capsys.readouterr().out
+        assert Path("x.pt").stat() == before
+
+    @pytest.mark.parametrize("error", [OutOfMemory, NotFinite])
+    def test_what_an_error_stops_is_saved(self, error, monkeypatch, capsys):
+        self.stop_at(3, error, monkeypatch)
+        assert ganlab("train", "gan", "--steps", 9, "--out", "x.pt", *TINY) == 1
+        assert re.search(r"stopped here.*after step 3 is saved in x\.pt", capsys.readouterr().err)
+        assert checkpoint.read("x.pt")["step"] == 3
+        # Where nothing was added, nothing takes the place of what there is.
+        before = Path("x.pt").read_bytes()
+        assert ganlab("train", "gan", "--steps", 9, "--out", "x.pt", "--resume") == 1
+        assert "x.pt" not in capsys.readouterr().err and Path("x.pt").read_bytes() == before
+
+    @pytest.mark.parametrize("error, step", [(OutOfMemory, 3), (NotFinite, 2)])
+    def test_what_led_to_a_nan_takes_no_checkpoints_place(self, error, step, monkeypatch, capsys):
+        self.stop_at(3, error, monkeypatch)
+        assert ganlab("train", "gan", "--steps", 9, "--save-every", 2, "--out", "x.pt", *TINY) == 1
+        assert checkpoint.read("x.pt")["step"] == step and "stopped here" in capsys.readouterr().err
+
+    def test_an_error_while_saving_hides_no_error(self, monkeypatch, capsys):
+        self.stop_at(3, OutOfMemory, monkeypatch)
+        monkeypatch.setattr(Training, "save", lambda *_: torch.empty(-1))
+        assert ganlab("train", "gan", "--steps", 9, "--out", "x.pt", *TINY) == 1
+        assert capsys.readouterr().err.endswith("ganlab: stopped here\n")
+
+    @staticmethod
+    def stop_at(done, error, monkeypatch):
+        step = Training._step
+
+        def some(training):
+            if training.step == done:
+                raise error("stopped here")
+            step(training)
+        monkeypatch.setattr(Training, "_step", some)
+
+    @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
+    def test_sigterm_saves_too_and_a_handler_of_ones_own_stays(self, monkeypatch, capsys):
+        step = Training._step
+
+        def some(training):
+            step(training)
+            if training.step == 3:  # as a launcher and a scheduler may both send it
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
+        monkeypatch.setattr(Training, "_step", some)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert ganlab("train", "gan", "--steps", 9, "--out", "x.pt", *TINY) == 143
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert capsys.readouterr().err.endswith("ganlab: stopped after step 3; --resume goes on from x.pt\n")
+        assert checkpoint.read("x.pt")["step"] == 3
+        asked: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+        try:
+            assert ganlab("train", "gan", "--steps", 4, "--out", "y.pt", *TINY) == 0
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        assert asked == [signal.SIGTERM] * 2
 
     @pytest.mark.slow
     @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX")
@@ -178,6 +265,12 @@ class TestErrors:
         (["train", "gan", "--steps", 1, "--schedule", "now"], "'now'"),
         (["train", "vae", "--steps", 1, "--lr", "generator=1e-3"], "each of autoencoder"),
         (["train", "gan", "--steps", 1, "--resume"], "there is no checkpoint"),
+        (["train", "gan", "--steps", 1, "--set", "hidden=16"], "cannot be built with {'hidden': 16}.*hidden=.256"),
+        (["train", "gan", "--steps", 1, "--set", "latent=abc"], "cannot be built with.*latent=100"),
+        (["train", "gan", "--steps", 1, "--set", "latent=-1"], "cannot be built with.*negative dimension"),
+        (["train", "gan", "--steps", 1, "--set", "shape=1,8,8"], "no 'shape'.*--size"),
+        (["train", "gan", "--steps", 1, "--set", "seed=3"], "no 'seed'.*--seed"),
+        (["train", "gan", "--steps", 1, "--set", "weights=3"], "no 'weights'.*--weight"),
         (["sample", "nowhere.pt"], "there is no checkpoint"),
         (["data", "get"], "name the sets"), (["data", "get", "nope"], "'nope'"),
     ])
@@ -209,6 +302,18 @@ class TestErrors:
         assert stopped.value.code == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "--help" in error
+
+
+@pytest.mark.parametrize("words, said", [
+    (["train", "gan", "--steps", "1", "--lr", "-1e-4"], "'-1e-4' is not a learning rate, a number of at least 0"),
+    (["train", "gan", "--steps", "1", "--lr", "generator=nan"], "'generator=nan' is not a learning rate"),
+    (["train", "gan", "--steps", "1", "--seed", "9" * 20], "is not a whole number from -2**63 to 2**64 - 1"),
+    (["sample", "x.pt", "--seed", "9" * 20], "is not a whole number from -2**63 to 2**64 - 1"),
+])
+def test_numbers_out_of_range_are_told_the_range(words, said, capsys):
+    with pytest.raises(SystemExit):
+        ganlab(*words)
+    assert said in capsys.readouterr().err
 
 
 def test_small_settings_train_a_translation_on_embedded_data(capsys):
@@ -291,6 +396,12 @@ class TestSample:
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
         assert ganlab("sample", "x.pt", "--label", 3) == 1
         assert "x.pt holds a gan, which cannot be told what to draw" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("words", [["--data", "nowhere"], ["--to", "a"], ["--to", "b"]])
+    def test_a_model_that_does_not_translate_refuses_what_to_translate(self, words, capsys):
+        ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
+        assert ganlab("sample", "x.pt", *words) == 1
+        assert "x.pt holds a gan, which does not translate" in capsys.readouterr().err
 
     def test_an_unknown_format_is_explained(self, capsys):
         ganlab("train", "gan", "--steps", 1, "--out", "x.pt", *TINY)
