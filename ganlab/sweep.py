@@ -79,7 +79,13 @@ def dimension(text: str) -> tuple[str, list[Any]]:
     try:
         return name.replace("-", "_"), list(ast.literal_eval(f"({listed},)"))
     except (ValueError, SyntaxError):
-        return name.replace("-", "_"), listed.split(",")
+        values: list[str] = []
+        for part in listed.split(","):
+            if values and values[-1].count("(") > values[-1].count(")"):
+                values[-1] += f",{part}"
+            else:
+                values.append(part)
+        return name.replace("-", "_"), values
 
 
 def plan(model: str, grid: Mapping[str, Sequence[Any]], seeds: int, words: Sequence[str], folder: Path) -> list[Run]:
@@ -90,7 +96,8 @@ def plan(model: str, grid: Mapping[str, Sequence[Any]], seeds: int, words: Seque
         words: options of `ganlab train` that all runs have.
 
     Raises:
-        GanlabError: nothing of that name can vary, or the folder holds such a run with other words.
+        GanlabError: nothing of that name can vary, two settings would have one file, or the folder holds such a run
+            with other words.
     """
     cls: Any = models.MODELS.get(model) or models.create(model)  # which raises, and says which there are
     arguments = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "shape")]
@@ -103,12 +110,15 @@ def plan(model: str, grid: Mapping[str, Sequence[Any]], seeds: int, words: Seque
             return ["--weight" if name in cls.weights else "--set", f"{name}={value}"]
         return [f"--{name}"] * value if isinstance(value, bool) else [f"--{name.replace('_', '-')}", str(value)]
 
-    runs = []
+    runs: list[Run] = []
     for chosen, seed in itertools.product(itertools.product(*grid.values()), range(seeds)):
         setting = dict(zip(grid, chosen, strict=True))
         name = ",".join(f"{name}={value}" for name, value in [*setting.items(), ("seed", seed)])
         run = Run(setting, seed, [model, *words, *(w for pair in setting.items() for w in option(*pair)),
                                   "--seed", str(seed)], folder / "runs" / (re.sub(r"[^\w.,=+-]", "_", name) + ".json"))
+        if same := [other for other in runs if other.path == run.path]:
+            raise GanlabError(f"{same[0].label} and {run.label} would both be kept in {run.path}: leave one out, or "
+                              "give them names that differ in more than special characters")
         if (made := _read(run.path).get("words", run.words)) != run.words:
             raise GanlabError(f"{run.path} is of another sweep, ganlab train {' '.join(made)}: give another --out")
         runs.append(run)
@@ -218,13 +228,17 @@ def _submit(runs: Sequence[Run], folder: Path, jobs: int, slurm: Mapping[str, An
 
 def figure(runs: Sequence[Run]) -> Figure:
     """Of runs that are done: what was measured, a dot for each seed and a line at their mean, and below it the curves,
-    their means over the seeds."""
+    their means over the seeds. Runs without a name, or without a checkpoint any more, are left out of its panel."""
     labels = list(dict.fromkeys(run.label for run in runs))
     colours = COLOURS if len(labels) <= len(COLOURS) else plt.get_cmap("viridis")(np.linspace(0, 0.9, len(labels)))
-    histories = {run.path: pandas.DataFrame(checkpoint.read(run.path.with_suffix(".pt"))["history"]["rows"])
-                 for run in runs}
-    curves = [name for name in runs[0].values if name in histories[runs[0].path]]
-    measured = [name for name in runs[0].values if name not in curves]
+    histories: dict[Path, pandas.DataFrame] = {}
+    for run in runs:
+        with contextlib.suppress(CheckpointError):  # its checkpoint may be gone, and with it its curves
+            rows = checkpoint.read(run.path.with_suffix(".pt"))["history"]["rows"]
+            histories[run.path] = pandas.DataFrame(rows)
+    names = list(dict.fromkeys(name for run in runs for name in run.values))
+    curves = [name for name in names if any(name in history for history in histories.values())]
+    measured = [name for name in names if name not in curves]
     across = min(4, max(len(measured), len(curves)))
     panels = [*measured, *[""] * (-len(measured) % across), *curves]
     down = math.ceil(len(panels) / across)
@@ -244,10 +258,10 @@ def figure(runs: Sequence[Run]) -> Figure:
         for at, (label, colour) in enumerate(zip(labels, colours, strict=False)):
             mine = [run for run in runs if run.label == label]
             if name in curves:
-                mean = pandas.concat([histories[run.path] for run in mine]).groupby("step")[name].mean().dropna()
-                ax.plot(mean.index, mean, color=colour, linewidth=1)
-            elif name:
-                reached = [run.values[name] for run in mine]
+                if drawn := [histories[run.path] for run in mine if name in histories.get(run.path, ())]:
+                    mean = pandas.concat(drawn).groupby("step")[name].mean().dropna()
+                    ax.plot(mean.index, mean, color=colour, linewidth=1)
+            elif reached := [run.values[name] for run in mine if name in run.values]:
                 ax.plot(reached, [at] * len(reached), "o", color=colour, markersize=4, alpha=0.6)
                 ax.vlines(np.mean(reached), at - 0.3, at + 0.3, color=colour)
     columns = max(1, int(size[0] / (1 + 0.08 * max(map(len, labels)))))

@@ -46,6 +46,8 @@ def ganlab(*words) -> int:
     ("hidden=(8,8),(16,)", ("hidden", [(8, 8), (16,)])), ("batch-size=4", ("batch_size", [4])),
     ("objective=hinge,least-squares", ("objective", ["hinge", "least-squares"])),
     ("schedule=discriminator_steps(2),alternate", ("schedule", ["discriminator_steps(2)", "alternate"])),
+    ("schedule=epochs(1,1),warm_up(4,epochs(2,1)),alternate",
+     ("schedule", ["epochs(1,1)", "warm_up(4,epochs(2,1))", "alternate"])),
 ])
 def test_a_dimension_is_read(text, expected):
     assert sweep.dimension(text) == expected
@@ -66,6 +68,20 @@ def test_every_setting_is_planned_with_every_seed():
                              "2", "--augment", "--seed", "0"]
     assert "--augment" not in runs[-1].words and "cycle=10" in runs[-1].words
     assert runs[0].path == Path("x/runs/cycle=0,blocks=1,batch_size=2,augment=True,seed=0.json")
+
+
+@pytest.mark.parametrize("grid", [{"data": ["./a b", "./a_b"]}, {"lr": [2e-4, 2e-4]}])
+def test_two_settings_of_one_file_are_refused(grid):
+    with pytest.raises(GanlabError, match="would both be kept in"):
+        sweep.plan("gan", grid, 1, [], Path("s"))
+
+
+def test_a_dimension_given_twice_has_the_values_of_both(monkeypatch):
+    grids = []
+    monkeypatch.setattr(sweep, "plan", lambda model, grid, *_: grids.append(grid) or [])
+    monkeypatch.setattr(sweep, "sweep", lambda *_: [])
+    assert ganlab("sweep", "gan", *TINY, "--grid", "lr=1e-4", "hidden=(8,)", "--grid", "lr=2e-4,3e-4") == 0
+    assert grids == [{"lr": [1e-4, 2e-4, 3e-4], "hidden": [(8,)]}]
 
 
 def test_what_cannot_vary_is_refused_with_what_can(capsys):
@@ -115,6 +131,24 @@ def test_a_sweep_makes_a_table_and_a_figure_and_does_nothing_twice(here, capsys)
 
     assert ganlab(*[word if word != "20" else "30" for word in words], "adversarial=0,1") == 1
     assert "of another sweep" in capsys.readouterr().err
+
+
+def test_runs_that_were_measured_by_other_names_share_a_figure(here):
+    words = ["sweep", "gan", *TINY[2:], "--steps", 4, "--grid", "data=ring,digits", "--out", "s"]
+    assert ganlab(*words) == 0
+    found = pandas.read_csv("s/table.csv").set_index("data")
+    assert found["modes"].isna().to_dict() == {"ring": False, "digits": True} and Path("s/figure.png").exists()
+
+
+def test_runs_whose_checkpoints_are_gone_keep_their_place_in_the_figure(here):
+    words = ["sweep", "gan", *TINY, "--out", "s", "--seeds"]
+    assert ganlab(*words, 1) == 0
+    Path("s/runs/seed=0.pt").unlink()
+    for figure in (1, 2):  # first without any curve
+        Path("s/figure.png").unlink()
+        assert ganlab(*words, figure) == 0
+        assert Path("s/figure.png").exists()
+    assert list(pandas.read_csv("s/table.csv")["seed"]) == [0, 1]
 
 
 def test_a_run_that_was_interrupted_goes_on_from_its_checkpoint(here, capsys):
