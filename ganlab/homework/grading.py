@@ -279,10 +279,10 @@ class Asking:
     def __init__(self, examination: Examination, mark: str) -> None:
         self._examination, self._mark = examination, mark
 
-    def __call__(self, code: str, /, *, each: bool = False, **inputs: Any) -> Any:
+    def __call__(self, code: str, /, *, each: bool = False, seconds: float | None = None, **inputs: Any) -> Any:
         e = self._examination
         with _others_compute():
-            return e.session.ask(self._mark, code, inputs, e.judge.seconds, each)
+            return e.session.ask(self._mark, code, inputs, seconds or e.judge.seconds, each)
 
     def alone(self, code: str, /, *, each: bool = False, **inputs: Any) -> Any:
         e = self._examination

@@ -35,7 +35,7 @@ class Wrong(Exception):
 class Ask(Protocol):
     """How a check asks the student's process; see `__call__`."""
 
-    def __call__(self, code: str, /, *, each: bool = False, **inputs: Any) -> Any:
+    def __call__(self, code: str, /, *, each: bool = False, seconds: float | None = None, **inputs: Any) -> Any:
         """Run code where the student's names are known and return the value of its last expression.
 
         Args:
@@ -43,6 +43,7 @@ class Ask(Protocol):
                 below the graded cell, and the inputs by their names. What it binds is forgotten afterwards.
                 Tensors and arrays in the value come back by their `.tolist()`; write no expected value into it.
             each: the value is a dict of results by name, or a list of results of different shapes.
+            seconds: of computing, for this probe in place of the judge's; above 0.
             inputs: numbers, texts, arrays, or lists of these; in the code, arrays are lists.
 
         While it waits, other submissions are judged: seed a generator of the whole process, as torch's, after it.

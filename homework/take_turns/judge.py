@@ -155,17 +155,25 @@ seen + [row(4, losses) for losses in record]""", steps=steps, per_epoch=per_epoc
     return close(got, seen + record)
 
 
-@judge.check("test_play", points=3, hint="all parameters after each step of a whole game, by each of your schedules")
+@judge.check("test_play", points=3, hint="all parameters after each step of whole games, played by your turns")
 def whole_games(ask, rng):
     seed, lengths, patience = int(rng.integers(2**31)), rng.integers(1, 4, 2).tolist(), int(rng.integers(2, 5))
-    got = ask(GAME + """
+    epochs, told = whose_epoch(*lengths, 1, range(12)), whose_step([1] * 12, (0, 0), 2, patience)
+    got = ask(PLAYERS + GAME + """
+class Told(Schedule):
+    name, reads_losses, times = "told", True, 0
+    def __init__(self, whose):
+        self.whose = whose
+    def movers(self, step, epoch, _):
+        return tuple(players[who] for who in self.whose(epoch, self.times))
+    def after(self, losses):
+        self.times += 1
 rows = []
-for make in (BothMove, lambda: ByEpochs(*lengths, first="generator"), lambda: ByLoss(0.0, 0.0, 2, patience)):
+for whose in (lambda *_: (0, 1), lambda epoch, _: epochs[epoch:epoch + 1], lambda _, times: told[times:times + 1]):
     for steps in range(1, 13):  # from the beginning each time, to see the parameters after every step
         begin()
-        play(make(), turns, list(xs[:steps]), list(zs[:steps]), 3)
+        play(Told(whose), turns, list(xs[:steps]), list(zs[:steps]), 3)
         rows.append(parameters())
-rows""", lengths=lengths, patience=patience, seed=seed)
-    orders = whose_epoch(*lengths, 1, [i // 3 for i in range(12)]), whose_step([1] * 12, (0, 0), 2, patience)
-    games = [[0, 1]] * 12, *([[who] for who in order] for order in orders)
+rows""", epochs=epochs, told=told, seed=seed)
+    games = [[0, 1]] * 12, *([[who] for who in order] for order in ([epochs[i // 3] for i in range(12)], told))
     return close(got, np.concatenate([played(seed, steps)[:, 2:] for steps in games]), rtol=2e-3, atol=2e-4)

@@ -69,7 +69,7 @@ class Here:
     def __init__(self, names: dict[str, Any]) -> None:
         self.names = names
 
-    def __call__(self, code: str, /, *, each: bool = False, **inputs: Any) -> Any:
+    def __call__(self, code: str, /, *, each: bool = False, seconds: float | None = None, **inputs: Any) -> Any:
         kernel, shown = Kernel(), (sys.stdout, sys.stderr)
         kernel.marks["here"] = self.names
         try:
@@ -212,6 +212,39 @@ def test_the_student_version_gets_nothing(given, tmp_path, monkeypatch):
         assert empty.share(check, 0) == 0, check.name
 
 
+def test_lies_are_told_of_a_copy_of_the_data():
+    names = dict(lesson("conditional"))
+    exec("from ganlab.data.images import Images", names)
+    true = names["lesson"].data.labels.clone()
+    starter = next(cell.source for cell in assignment("conditional").release.cells
+                   if cell.metadata.get("nbgrader", {}).get("grade_id") == "lies")
+    with pytest.raises(NotImplementedError):
+        exec(starter, names)
+    assert names["liars"].labels.equal(true)
+    names["liars"].labels.zero_()
+    assert names["lesson"].data.labels.equal(true)
+
+
+def test_at_grading_steps_are_counted_and_not_the_seconds_of_a_slow_machine(monkeypatch):
+    class Counted:
+        step = 0
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            type(self).step = 0
+
+        def run(self, steps: int, **_: Any) -> None:
+            Counted.step += steps
+            clock[0] += 60.0
+
+    names, clock = reference("conditional").marks["test_obeys"], [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("ganlab.training.Training", Counted)
+    (check,) = assignment("conditional").judge.of("test_obeys")
+    for wanted, made in ((300, 300), (5000, 600)):
+        check.credit(Here(names | {"settings": names["settings"] | {"steps": wanted}}), np.random.default_rng(0))
+        assert Counted.step == made
+
+
 # ---- the reference --------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +259,13 @@ def test_the_reference_gets_full_marks(given, seed, at):
     solved = reference(given.name)
     assert not solved.said
     assert not solved.lost(seed, SLOW if seed and SEEDS < 20 else set())
+
+
+def test_each_visible_test_stands_on_its_own(given, at):
+    """It passes where no other one has been run, so nothing that another left behind can mislead it."""
+    at(given.name)
+    for cell in given.points:
+        assert not Solved(given.name, dict.fromkeys(set(given.points) - {cell}, "")).said
 
 
 # ---- typical answers ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from ganlab import cli
 from ganlab.errors import GanlabError
 from ganlab.homework import Assignment, grading, sandbox
+from ganlab.homework.judging import Wrong
 from tests.homework import handins
 from tests.homework.handins import RIGHT, notebook
 
@@ -61,6 +62,16 @@ def test_one_by_one_side_by_side_and_in_shards(handed_in, isolation):
     assert grades(handed_in) == alone
     merged = grade(handed_in, isolation, resume=True)
     assert merged.skipped == len(CLASS) and grades(handed_in) == alone
+
+
+def test_a_probe_may_have_a_time_of_its_own(tiny, isolation):
+    busy = "import time\nend = time.process_time() + 3\nwhile time.process_time() < end:\n    pass\n1"
+    submission = grading.Submission("ann", CLASS["ann"], {})
+    with grading.JUDGING, grading.Examination(tiny, submission, isolation, 0) as examination:
+        ask = examination.ask("test_mean")
+        assert ask(busy, seconds=30) == 1
+        with pytest.raises(Wrong, match="took longer than 2 s"):
+            ask(busy)
 
 
 SHARED = """

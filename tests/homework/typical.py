@@ -312,11 +312,15 @@ def objective(terms, weights):
 PLANES = "planes = y[:, :, None, None].expand(-1, -1, *x.shape[2:])"
 DRAW = "return self.net(torch.cat([z, y], 1)[:, :, None, None])"
 JUDGE = "return self.net(torch.cat([x, planes], 1))"
+ON_REAL = "F.softplus(-D(x, y)).mean()"
+FOR_G = "F.softplus(-D(fake, y)).mean()"
 ON_FAKES = "F.softplus(D(fake.detach(), y)).mean()"
 
 WRONG = [
     *wrong("take_turns", "turns",
         ("fakes are not detached", {DETACHED: "fake = G(z)"}, "left gradients in G", ("nothing_leaks",)),
+        ("what D says of fakes is detached", {"D(fake)": "D(fake).detach()"}, "does D learn from both",
+         ("single_turns",)),
         ("half the sum", {D_LOSS: f"({D_LOSS}) / 2"}, "the sum of two means", ("single_turns",)),
         ("a sigmoid too many", {D_LOSS: D_LOSS.replace("D(x)", "D(x).sigmoid()")}, "log 2 + log 2",
          ("single_turns",)),
@@ -356,7 +360,9 @@ WRONG = [
         ("whole numbers", {".float()": ""}, "whole numbers", ("one_hot",)),
         ("the label as a number", {"F.one_hot(labels, classes).float()": "labels[:, None].float()"}, "3 x 4",
          ("one_hot",)),
-        ("always ten", {"F.one_hot(labels, classes)": "F.one_hot(labels, 10)"}, "3 x 4", ("one_hot",))),
+        ("always ten", {"F.one_hot(labels, classes)": "F.one_hot(labels, 10)"}, "3 x 4", ("one_hot",)),
+        ("as many classes as there are labels", {"F.one_hot(labels, classes)": "F.one_hot(labels)"}, "3 x 4",
+         ("one_hot",))),
     *wrong("conditional", "generator",
         ("deaf", {DRAW: DRAW.replace("[z, y]", "[z, 0 * y]")}, "does not listen to y", ("both_matter",)),
         ("no noise", {DRAW: DRAW.replace("[z, y]", "[0 * z, y]")}, "does not use z", ("both_matter",)),
@@ -378,6 +384,19 @@ WRONG = [
          ("discriminator_learns",))),
     *wrong("conditional", "losses",
         ("fakes are not detached", {"fake.detach()": "fake"}, "must be detached", ("generator_loss",)),
+        ("what D says of fakes is detached", {"D(fake.detach(), y)": "D(fake, y).detach()"}, "not what D says of them",
+         ("discriminator_loss",)),
+        ("all of it is detached", {ON_REAL: f"({ON_REAL}", ON_FAKES: f"{ON_FAKES}).detach()"}, "L_D has no gradient",
+         ("discriminator_loss",)),
+        ("no mean in L_D", {ON_REAL: ON_REAL.replace(".mean()", ""), ON_FAKES: ON_FAKES.replace(".mean()", "")},
+         "L_D should be returned as one number", ("discriminator_loss",)),
+        ("a number of Python's for L_D", {ON_REAL: f"({ON_REAL}", ON_FAKES: f"{ON_FAKES}).item()"}, "no .item()",
+         ("discriminator_loss",)),
+        ("L_D is not returned", {f"return {ON_REAL}": ON_REAL}, "yours is None", ("discriminator_loss",)),
+        ("no mean in L_G", {FOR_G: FOR_G.replace(".mean()", "")}, "L_G should be returned as one number",
+         ("generator_loss",)),
+        ("a number of Python's for L_G", {FOR_G: f"{FOR_G}.item()"}, "no .item()", ("generator_loss",)),
+        ("L_G is not returned", {f"return {FOR_G}": FOR_G}, "yours is None", ("generator_loss",)),
         ("detached for G too", {"-D(fake, y)": "-D(fake.detach(), y)"}, "has no gradient", ("generator_loss",)),
         ("fakes without their label", {ON_FAKES: ON_FAKES.replace(", y)", ", 0 * y)")}, "on the fake ones",
          ("discriminator_loss",)),
