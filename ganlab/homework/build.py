@@ -1,5 +1,6 @@
 """Make the student version of an assignment, and the course folder in which it is handed out and graded."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ CONFIG = '''"""Read by nbgrader where it is started here: `jupyter lab` with its
 
 c = get_config()  # noqa: F821
 c.CourseDirectory.root = "."
+c.CourseDirectory.course_id = "{name}"  # names it in the exchange
 '''
 
 
@@ -47,5 +49,6 @@ def set_up(assignment: Assignment, course: Path) -> None:
 def _made(course: Path) -> Path:
     course.mkdir(parents=True, exist_ok=True)
     if not (course / "nbgrader_config.py").exists():
-        write_atomically(course / "nbgrader_config.py", CONFIG)
+        name = re.sub(r"[^\w.-]+", "-", course.resolve().name) or "course"  # the exchange parts its names by "+"
+        write_atomically(course / "nbgrader_config.py", CONFIG.format(name=name))
     return course

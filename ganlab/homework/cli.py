@@ -146,7 +146,8 @@ def collect(args: argparse.Namespace) -> int:
         print(f"refused: {reason}", file=sys.stderr)
     late, replaced = ", ".join(done.late), ", ".join(done.replaced)
     print(f"{len(done.students)} hand-ins of {args.name} are in {args.course / 'submitted'}"
-          + (f"; late: {late}" if late else "") + (f"; replaced: {replaced}" if replaced else ""))
+          + (f"; late: {late}" if late else "")
+          + (f"; replaced: {replaced}; earlier ones that differ are in {args.course / 'earlier'}" if replaced else ""))
     return int(bool(done.refused))
 
 

@@ -11,6 +11,7 @@ What each kind looks like:
 Nothing is unpacked as it stands: each member is checked by its name, its kind and its size, and written as a new file.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -55,6 +56,11 @@ class HandIn:
     files: dict[str, "Member"] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
 
+    @property
+    def who(self) -> str:
+        """The student as messages name them, with the full name if the platform told it."""
+        return f"{self.student} ({self.name})" if self.name else self.student
+
 
 @dataclass(frozen=True)
 class Member:
@@ -84,7 +90,9 @@ class Collected:
 
 
 def collect(course: Path, name: str, source: Path) -> Collected:
-    """Take hand-ins of an assignment over into `submitted/STUDENT/NAME`; a student's earlier one is replaced.
+    """Take hand-ins of an assignment over into `submitted/STUDENT/NAME`.
+
+    A student's earlier one is replaced; if it differs, it is kept as `earlier/STUDENT/TIME/NAME`.
 
     Args:
         course: the course folder.
@@ -95,6 +103,9 @@ def collect(course: Path, name: str, source: Path) -> Collected:
         GanlabError: there is no such source, or nothing in it looks like a hand-in.
     """
     done = Collected()
+    if not source.exists():
+        raise GanlabError(f"there is no {source}; give what the learning platform exports, a folder with a folder a "
+                          "student, or the exchange's inbound")
     if source.is_dir():
         members = list(_on_disk(source, done.refused))
         _take_all(course, name, _sort(members, name, done), done)
@@ -251,20 +262,30 @@ def _take_all(course: Path, name: str, hand_ins: dict[str, HandIn], done: Collec
             _take(hand_in, name, temporary, done)
             temporary.chmod(0o755)
             if target.is_symlink() or target.exists():
-                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=".old-"))
-                os.replace(target, old / "was")
-                shutil.rmtree(old)
+                same = _contents(target) == _contents(temporary)
+                aside = target.parent if same else course / "earlier" / student
+                aside.mkdir(parents=True, exist_ok=True)
+                old = Path(tempfile.mkdtemp(dir=aside, prefix=f"{'.' * same}{datetime.now(UTC):%Y-%m-%d-%H%M%S}-"))
+                os.replace(target, old / name)
+                if same:
+                    shutil.rmtree(old)
                 done.replaced.append(student)
             os.replace(temporary, target)
             done.students[student] = hand_in.name
             if hand_in.late:
                 done.late.append(student)
         except Refused as refused:
-            done.refused.append(f"{student}: {refused}")
+            done.refused.append(f"{hand_in.who}: {refused}")
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             if not any(target.parent.iterdir()):
                 target.parent.rmdir()
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """A hash of each file of a hand-in; the time of handing in is none of it."""
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).digest()
+            for path in folder.rglob("*") if path.is_file() and path.name != "timestamp.txt"}
 
 
 def _take(hand_in: HandIn, name: str, folder: Path, done: Collected) -> None:
@@ -278,7 +299,7 @@ def _take(hand_in: HandIn, name: str, folder: Path, done: Collected) -> None:
         limit = MAX_NOTEBOOK if inner == best else left
         out = folder / (f"{name}.ipynb" if inner == best else inner)
         if number > MAX_FILES:
-            done.refused.append(f"{hand_in.student}: more than {MAX_FILES} files; the rest is left out")
+            done.refused.append(f"{hand_in.who}: more than {MAX_FILES} files; the rest is left out")
             break
         if inner != best and out == folder / f"{name}.ipynb":
             continue
@@ -288,7 +309,7 @@ def _take(hand_in: HandIn, name: str, folder: Path, done: Collected) -> None:
             out.unlink(missing_ok=True)
             if inner == best:
                 raise Refused(f"{line(inner, 60)}: {line(error)}") from error
-            done.refused.append(f"{hand_in.student}: {line(inner, 60)}: {line(error)}")
+            done.refused.append(f"{hand_in.who}: {line(inner, 60)}: {line(error)}")
             continue
         left -= 0 if inner == best else written
     time = hand_in.time or _newest(files)
@@ -315,7 +336,7 @@ def _unpacked(hand_in: HandIn, done: Collected) -> dict[str, Member]:
             files[inner] = member
             continue
         if member.size > MAX_FILE_BYTES:
-            done.refused.append(f"{hand_in.student}: {line(inner, 60)}: larger than {MAX_FILE_BYTES // 10**6} MB")
+            done.refused.append(f"{hand_in.who}: {line(inner, 60)}: larger than {MAX_FILE_BYTES // 10**6} MB")
             continue
         packed: list[str] = []
         try:
@@ -329,7 +350,7 @@ def _unpacked(hand_in: HandIn, done: Collected) -> dict[str, Member]:
                     files.setdefault(str(path), within)
         except BROKEN as error:
             packed.append(line(error))
-        done.refused += [f"{hand_in.student}: {line(inner, 60)}: {why}" for why in packed[:20]]
+        done.refused += [f"{hand_in.who}: {line(inner, 60)}: {why}" for why in packed[:20]]
     return files
 
 

@@ -292,6 +292,12 @@ def test_a_typical_mistake(wrong, at):
     assert solved.said or lost, "nobody notices"
 
 
+def test_schedules_of_ones_own_cost_their_own_questions_alone():
+    solved = Solved("take_turns", {name: f"class {kind}(Schedule):\n    pass"
+                                   for name, kind in (("by_epochs", "ByEpochs"), ("by_loss", "ByLoss"))})
+    assert set(solved.lost(0)) == {"by_epochs", "by_loss"}
+
+
 # ---- files that are handed in ---------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,17 @@ def test_a_later_hand_in_replaces_the_earlier(course, tmp_path):
     assert files(course) == ["ann/tiny/tiny.ipynb", "bob/tiny/tiny.ipynb"]
 
 
+def test_an_earlier_hand_in_that_differs_is_kept(course, tmp_path):
+    for content in (RIGHT, RIGHT, b"%PDF", RIGHT):
+        members = {"ann/tiny.ipynb": content, "ann/history.csv": b"1", "bob/tiny.ipynb": RIGHT}
+        done = collect(course, "tiny", archive(tmp_path / "in.zip", members))
+    assert done.replaced == ["ann", "bob"] and not list((course / "submitted").rglob(".*"))
+    kept = sorted((course / "earlier").rglob("*.ipynb"))
+    assert [path.read_bytes() for path in kept] in ([RIGHT, b"%PDF"], [b"%PDF", RIGHT])
+    for path in kept:
+        assert path.relative_to(course).parts[:2] == ("earlier", "ann") and path.with_name("history.csv").is_file()
+
+
 def test_links_are_refused_and_the_others_go_on(course, tmp_path):
     top = tmp_path / "in"
     for student in ("ann", "bob", "cy"):
@@ -195,14 +206,19 @@ def test_encrypted_and_broken_members(course, tmp_path):
 
 
 def test_what_is_no_hand_in_is_said(course, tmp_path):
-    with pytest.raises(GanlabError, match=r"neither a folder nor a zip file"):
+    with pytest.raises(GanlabError, match=r"there is no .*nothing\.zip; give what"):
         collect(course, "tiny", tmp_path / "nothing.zip")
+    (tmp_path / "text.zip").write_text("hello")
+    with pytest.raises(GanlabError, match=r"text\.zip is neither a folder nor a zip file"):
+        collect(course, "tiny", tmp_path / "text.zip")
     (tmp_path / "empty").mkdir()
     with pytest.raises(GanlabError, match=r"holds no hand-in of tiny"):
         collect(course, "tiny", tmp_path / "empty")
     (tmp_path / "in" / "ann").mkdir(parents=True)
     (tmp_path / "in" / "ann" / "essay.pdf").write_bytes(b"%PDF")
     assert collect(course, "tiny", tmp_path / "in").refused == ["ann: no notebook in it"]
+    source = archive(tmp_path / "in.zip", {"Ann Bell_1003_assignsubmission_file_/essay.pdf": b"%PDF"})
+    assert collect(course, "tiny", source).refused == ["1003 (Ann Bell): no notebook in it"]
 
 
 @pytest.mark.parametrize("given,kept", [("ann", "ann"), ("Ann-Marie O'Neil", "Ann-Marie-O-Neil"),

@@ -219,7 +219,7 @@ def test_what_goes_with_it_through_the_exchange_and_to_moodle(graded, tmp_path):
 
 
 @pytest.mark.slow
-def test_nbgrader_releases_it(graded, tmp_path):
+def test_nbgrader_releases_it_and_the_assignment(graded, tmp_path):
     from nbgrader.utils import notebook_hash
 
     course, assignment = graded
@@ -228,11 +228,12 @@ def test_nbgrader_releases_it(graded, tmp_path):
     (tmp_path / "exchange").chmod(0o777)
     environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
                                 "HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-m", "nbgrader", "release_feedback", "tiny", "--course=gans",
-                           "--student=ann", f"--Exchange.root={tmp_path / 'exchange'}"], cwd=course, text=True,
-                          env=environment, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (released,) = (tmp_path / "exchange" / "gans" / "feedback").iterdir()
+    for words in (["release_assignment", "tiny"], ["release_feedback", "tiny", "--student=ann"]):
+        done = subprocess.run([sys.executable, "-m", "nbgrader", *words, f"--Exchange.root={tmp_path / 'exchange'}"],
+                              cwd=course, text=True, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "exchange" / "course" / "outbound" / "tiny" / "tiny.ipynb").is_file()
+    (released,) = (tmp_path / "exchange" / "course" / "feedback").iterdir()
     assert released.name == notebook_hash(secret="ab" * 64, notebook_id="tiny") + ".html"
     assert released.read_bytes() == written.pages["ann"].read_bytes()
 

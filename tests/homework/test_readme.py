@@ -100,7 +100,7 @@ def test_from_nothing_to_returned_feedback(isolation, tmp_path, monkeypatch, cap
 
     course = home / "gan-course"
     entries = gradebook.entries(course, Assignment.find(course, "take_turns"))
-    assert {student: entry.score for student, entry in entries.items()} == {"101": 30, "102": 23}
+    assert {student: entry.score for student, entry in entries.items()} == {"101": 30, "102": 26}
     with zipfile.ZipFile(here / "feedback.zip") as archive:
         pages = {name: archive.read(name).decode() for name in archive.namelist()}
     assert set(pages) == {"Ann Bell_101_assignsubmission_file/take_turns.html",
@@ -111,6 +111,6 @@ def test_from_nothing_to_returned_feedback(isolation, tmp_path, monkeypatch, cap
     assert ann.h1.string == "take_turns: 30 of 30 points"
     rows = list(csv.DictReader(io.StringIO((course / "take_turns.csv").read_bytes().decode("utf-8-sig"), newline="")))
     assert [(row["student"], row["last_name"], float(row["score"])) for row in rows] == [
-        ("101", "Bell", 30), ("102", "大文", 23)]
-    filled = WORKSHEET.replace("Submitted,,", "Submitted,30,", 1).replace("Submitted,,", "Submitted,23,", 1)
+        ("101", "Bell", 30), ("102", "大文", 26)]
+    filled = WORKSHEET.replace("Submitted,,", "Submitted,30,", 1).replace("Submitted,,", "Submitted,26,", 1)
     assert (here / "worksheet-filled.csv").read_bytes() == filled.encode()
