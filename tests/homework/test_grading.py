@@ -329,7 +329,8 @@ class TestCommandLine:
     @pytest.mark.parametrize("words,said", [
         (["grade", "nothing"], "there is no .*; assignments: tiny"), (["grade", "tiny", "--student", "zoe"], "nobody"),
         (["grade", "tiny", "--shard", "3/2"], "2/8"), (["grade", "tiny", "-j", "0"], "at least 1"),
-        (["collect", "tiny", "/nowhere.zip"], "neither a folder nor"), (["fly"], "invalid choice"), ([], "required")])
+        (["collect", "tiny", "/nowhere.zip"], "there is no /nowhere.zip"), (["fly"], "invalid choice"),
+        ([], "required")])
     def test_what_is_wrong_is_said_in_one_line(self, course, isolation, capsys, words, said):
         more = ["--course", str(course)] if words and words[0] != "fly" else []
         try:
