@@ -450,7 +450,8 @@ SYMPTOMS: dict[str, tuple[Callable[[Seen], Verdict], str]] = {
     "inverted colours": (inverted, "see that data and samples are scaled alike, to [-1, 1], black to -1; in a "
                          "translation raise the weight of identity"),
     "checkerboard artefacts": (checkerboard, "kernels that are multiples of their stride (4 and 2), or enlarging "
-                               "before a convolution. Early in a run it may pass by itself"),
+                               "before a convolution; in a translation more weight on l1 or cycle. Early in a run it "
+                               "may pass by itself"),
     "oscillation": (oscillating, "a lower learning rate or smaller betas; a gradient penalty (wgangp)")}
 """Every symptom with what sees it and what to try; causes before what they cause."""
 
