@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,6 +27,14 @@ def count() -> int:
         raise GanlabError("accelerate launch was asked for several processes and has started one, as it does on a CPU; "
                           "use torchrun --standalone --nproc_per_node 2 -m ganlab train ...")
     return int(given or 1)
+
+
+def leave(accelerator: Any) -> None:
+    """Take leave of the other processes, at the end of this one."""
+    accelerator.state.destroy_process_group()
+    # The threads that talked to them go on, since DistributedDataParallel never lets go of its group. One that has a
+    # tensor left to give back needs the interpreter for it, and without one aborts the process: it gets the time.
+    time.sleep(0.5)
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):

@@ -653,8 +653,7 @@ class Training:
         # Precision is left to torch.autocast: Accelerate's own setting cannot change within one process.
         accelerator = Accelerator(cpu=str(device) == "cpu", mixed_precision="no", kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)])
-        # Else the threads that talk to the other processes may outlive the interpreter, which then aborts.
-        atexit.register(accelerator.state.destroy_process_group)
+        atexit.register(processes.leave, accelerator)
         self.model.share = (accelerator.process_index, accelerator.num_processes)
         accelerator.print(f"training in {accelerator.num_processes} processes on {accelerator.device.type}")
         with warnings.catch_warnings():

@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -105,6 +107,20 @@ def four(tmp_path_factory) -> Path:
     build("cyclegan", pool=3).run(1, progress=False).save(folder / "one.pt")
     finish(launch(4, __file__, "pools", folder))
     return folder
+
+
+def test_threads_that_talk_to_other_processes_are_given_time_at_the_end():
+    destroyed, done = threading.Event(), threading.Event()
+
+    def give_back():
+        destroyed.wait(60)
+        for _ in range(20):  # each needs the interpreter
+            time.sleep(0.005)
+        done.set()
+    thread = threading.Thread(target=give_back, daemon=True)
+    thread.start()
+    processes.leave(SimpleNamespace(state=SimpleNamespace(destroy_process_group=destroyed.set)))
+    assert done.is_set()
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
+from ganlab import schedule
 from ganlab.homework import Assignment, grading, judging, rebuild
 from ganlab.homework.assignment import KEEP, flag
 from ganlab.homework.build import student_version
@@ -37,6 +38,15 @@ NAMES = sorted(path.parent.name for path in (ROOT / "homework").glob("*/judge.py
 RIGHT, WRONG = typical.RIGHT, typical.WRONG
 SEEDS = int(os.environ.get("GANLAB_SEEDS", "2"))
 SLOW = {"obeys"}  # checks that train for half a minute
+
+
+@pytest.fixture(autouse=True, scope="module")
+def schedules_as_they_were():
+    """What the answers and checks that run here derive from `Schedule` enters itself for the whole process."""
+    before = dict(schedule.SCHEDULES)
+    yield
+    schedule.SCHEDULES.clear()
+    schedule.SCHEDULES.update(before)
 
 
 @cache
