@@ -27,7 +27,7 @@ import resource
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -89,6 +89,18 @@ def build(work: Work, images: Any, device: torch.device, precision: str = "float
     if how.pop("channels_last", False):
         model.to(memory_format=torch.channels_last)
     return Training(model, images, batch_size=work.batch_size, device=device, precision=precision, **how)
+
+
+def textbook(work: Work, images: Any, device: torch.device, workers: int) -> Any:
+    """The textbook's training of a work."""
+    return LOOPS[work.model](models.create(work.model, shape=images.shape, **work.config), images, work.batch_size,
+                             device, workers)
+
+
+def in_turn(names: Iterable[str], rounds: int) -> Iterator[str]:
+    """The names once a round, in alternating order."""
+    for i in range(rounds):
+        yield from list(names) if i % 2 == 0 else list(names)[::-1]
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
@@ -193,15 +205,13 @@ def measure(name: str, work: Work, device: torch.device, precisions: list[str], 
         if device.type == "cuda":  # libraries choose their kernels, graphs are recorded
             timed(lambda t=ours[precision]: t.run(10, progress=False), device)
         peak = peak or memory(device)  # of the first precision, with nothing beside it
-    theirs = LOOPS[work.model](models.create(work.model, shape=images.shape, **work.config), images, work.batch_size,
-                               device, workers)
+    theirs = textbook(work, images, device, workers)
     timed(lambda: theirs.run(1 if device.type == "cpu" else 10), device)
     times: dict[str, list[float]] = {name: [] for name in ("textbook", *ours)}
-    for i in range(rounds):
-        for who in (list(times) if i % 2 == 0 else list(times)[::-1]):
-            run = (lambda: theirs.run(work.steps)) if who == "textbook" else \
-                (lambda t=ours[who]: t.run(work.steps, progress=False))
-            times[who].append(timed(run, device) / work.steps)
+    for who in in_turn(times, rounds):
+        run = (lambda: theirs.run(work.steps)) if who == "textbook" else \
+            (lambda t=ours[who]: t.run(work.steps, progress=False))
+        times[who].append(timed(run, device) / work.steps)
     for precision, training in ours.items():
         ratios = [b / a for a, b in zip(times[precision], times["textbook"], strict=True)]
         step = statistics.median(times[precision])
@@ -232,20 +242,14 @@ def apart(name: str, work: Work, device: torch.device, precisions: list[str], ro
           how: dict[str, Any]) -> None:
     """Times of a step, of loops that are never in memory at the same time; the first step of a turn is not timed."""
     images, times = images_for(work), {who: list[float]() for who in ("textbook", *precisions)}
-    for i in range(rounds):
-        for who in (list(times) if i % 2 == 0 else list(times)[::-1]):
-            run: Callable[[int], object]
-            if who == "textbook":
-                run = LOOPS[work.model](models.create(work.model, shape=images.shape, **work.config), images,
-                                        work.batch_size, device, workers).run
-            else:
-                run = functools.partial(build(work, images, device, who, how).run, progress=False)
-            run(1)
-            times[who].append(timed(lambda run=run: run(work.steps), device) / work.steps)
-            del run
-            gc.collect()
-            print(f"  {who:8} {1e3 * times[who][-1]:,.1f} ms a step, memory up to now {memory(device):.1f} GiB",
-                  flush=True)
+    for who in in_turn(times, rounds):
+        run: Callable[[int], object] = textbook(work, images, device, workers).run if who == "textbook" else \
+            functools.partial(build(work, images, device, who, how).run, progress=False)
+        run(1)
+        times[who].append(timed(lambda run=run: run(work.steps), device) / work.steps)
+        del run
+        gc.collect()
+        print(f"  {who:8} {1e3 * times[who][-1]:,.1f} ms a step, memory up to now {memory(device):.1f} GiB", flush=True)
     for precision in precisions:
         ratios = [b / a for a, b in zip(times[precision], times["textbook"], strict=True)]
         print(f"{name}, {work.size} px, {precision}: {statistics.median(ratios):.2f} x ({min(ratios):.2f} to "

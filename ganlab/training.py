@@ -653,6 +653,7 @@ class Training:
         # Precision is left to torch.autocast: Accelerate's own setting cannot change within one process.
         accelerator = Accelerator(cpu=str(device) == "cpu", mixed_precision="no", kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)])
+        atexit.unregister(processes.leave)  # once for all trainings of this process, whose group is one
         atexit.register(processes.leave, accelerator)
         self.model.share = (accelerator.process_index, accelerator.num_processes)
         accelerator.print(f"training in {accelerator.num_processes} processes on {accelerator.device.type}")

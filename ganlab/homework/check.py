@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.errors import GanlabError
+from ganlab.homework.judging import Judge
 
-GRADING = 30.0  # seconds that a cell of a question has at grading, unless the judge says otherwise
+GRADING = Judge().seconds  # what a cell of a question has at grading, unless the assignment's judge says otherwise
 
 
 def check(path: Path, seconds: float = 600.0) -> dict[str, str]:
