@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,16 @@ def test_constraints_are_plain_pins_that_fit_every_machine():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.]+", line), line
         assert not re.match(r"(nvidia|cuda|triton|ganlab|pip=)", line), f"{line}: depends on the machine"
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.12.0", "3.13.0"])
+def test_pins_fit_every_python_that_is_promised(python):
+    """Debian 12 comes with Python 3.11.2: a pin made on a newer one must not ask for more."""
+    assert python in SpecifierSet(PROJECT["requires-python"])
+    pins = {canonicalize_name(name): version for name, version in PINS.items()}
+    installed = [d for d in metadata.distributions() if pins.get(canonicalize_name(d.name)) == d.version]
+    assert len(installed) > len(CORE)
+    assert not [d.name for d in installed if python not in SpecifierSet(d.metadata["Requires-Python"] or "")]
 
 
 # The versions in Colab's image with Python 3.12: installing ganlab there must change nothing.
