@@ -148,7 +148,7 @@ def parser() -> argparse.ArgumentParser:
     option("--weight", type=number, default=[], metavar="NAME=VALUE", **values, help="weights of terms")
     option("--set", type=pair, default=[], metavar="NAME=VALUE", **values, help="further options of the model")
     option("--seed", type=seed, help="decides all randomness (default: 0)")
-    option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
+    option("--device", default="auto", help="cpu, cuda or mps (default: cuda where there is one, else cpu)")
     option("--precision", choices=["float32", "bf16", "fp16"], help="of the networks (default: float32)")
     option("--recompute", action="store_true", help="less memory for about a third more time; the same results")
     option("--compile", nargs="?", const=True, default=False, choices=[True, "graphs"], metavar="graphs",
@@ -180,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
     option("--out", default="grid.png", help="default: grid.png")
     option("--data", metavar="FOLDER", help="images to translate (default: those to test on, of the training's set)")
     option("--to", choices=["a", "b"], help="the domain to translate to (default: b)")
-    option("--device", default="auto", help="cpu, cuda or mps (default: the best there is)")
+    option("--device", default="auto", help="cpu, cuda or mps (default: cuda where there is one, else cpu)")
 
     option = command("data", "list, download and verify data sets").add_argument
     option("action", choices=["list", "get", "check"])

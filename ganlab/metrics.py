@@ -355,8 +355,8 @@ def precision_recall(samples: Tensor, real: Tensor, neighbours: int = 3) -> tupl
 
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, eqs. 1 and 2.
     """
-    centre = real.double().mean(0)
-    samples, real = ((x.double() - centre).cpu() for x in (samples, real))
+    samples, real = samples.cpu().double(), real.cpu().double()
+    samples, real = samples - real.mean(0), real - real.mean(0)
     return _covered(samples, real, neighbours), _covered(real, samples, neighbours)
 
 

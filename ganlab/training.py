@@ -35,15 +35,15 @@ PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """The device of that name; for None or "auto" the best there is: CUDA, then MPS, then the CPU."""
+    """The device of that name; for None or "auto" CUDA where there is one, else the CPU (a Mac's "mps" is untried)."""
     if device in (None, "auto"):
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise GanlabError(f"cannot use the device {device!r}: {str(error).splitlines()[0]} "
-                          "Use 'cpu', 'cuda', 'mps', or 'auto' for the best there is.") from None
+                          "Use 'cpu', 'cuda', 'mps', or 'auto' for CUDA where there is one, else the CPU.") from None
     return chosen
 
 
@@ -61,7 +61,7 @@ class Training:
         learning_rate: one for all players or one by player's name; by default the model's.
         schedule: who moves when, as `ganlab.schedule.parse` reads it; by default the model's.
         decay: (first, last) step between which the learning rates fall linearly to 0.
-        device: "cpu", "cuda", "mps"; by default the best there is.
+        device: "cpu", "cuda", "mps"; by default CUDA where there is one, else the CPU.
         precision: "float32", or "bf16" / "fp16" (with loss scaling) for the networks; losses stay float32.
         log_every: steps a row of the history.
         checkpoint: file to save to every `save_every` steps and at the end of `run`.

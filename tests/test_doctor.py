@@ -55,7 +55,6 @@ def test_torch_and_torchvision_that_do_not_fit(pretend, capsys):
 @pytest.mark.parametrize("built, mend", [("13.0", "driver"), (None, "CPU only")])
 def test_a_card_that_lies_idle(monkeypatch, built, mend):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", built)
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     check = found(doctor.device, "cuda")

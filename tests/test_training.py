@@ -541,6 +541,13 @@ def test_interrupting_finishes_the_step_and_leaves_a_training_that_goes_on(digit
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.parametrize("name", [None, "auto"])
+def test_a_device_that_nobody_named_is_one_that_was_tried(monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device(name).type == "cpu"
+
+
 def test_data_that_does_not_fit_is_refused(digits):
     with pytest.raises(DataError, match=r"digits has images of shape \(1, 28, 28\), gan was built for \(3, 32, 32\)"):
         training(digits, gan(shape=(3, 32, 32)))
