@@ -63,7 +63,8 @@ def compile(model: Model) -> None:
     A critic with a gradient penalty stays as it is: `torch.compile` knows no gradient of a gradient.
     """
     for network in networks(model, *["discriminator"] * ("gradient_penalty" in model.weights)):
-        network.compile()
+        # Not `network.compile()`: PyTorch 2.11, for one, then overlooks networks of nothing but its own layers.
+        network._compiled_call_impl = torch.compile(network.forward)
 
 
 class Numbers(dict[str, Tensor]):
