@@ -89,7 +89,7 @@ bench: $(STAMP)
 # What only an NVIDIA card can show: recorded steps, speed, memory within the limits, where the time of large batches goes.
 gpu: $(STAMP)
 	@$(PYTHON) -m pytest -q tests/test_cuda.py
-	@failed=0; for more in "" "--compile graphs" "--compile graphs --try-kernels --channels-last"; do \
+	@failed=0; for more in "" "--compile graphs" --compile "--compile graphs --try-kernels --channels-last"; do \
 	  for work in gan cgan wgangp dcgan pix2pix cyclegan ugatit-light ugatit; do \
 	    $(PYTHON) benchmarks/speed.py $$work $$more || failed=1; done; done; exit $$failed
 	@$(PYTHON) benchmarks/speed.py ugatit --recompute --compile graphs --memory 14 --precision float32 --account

@@ -60,6 +60,13 @@ def test_recorded_steps_are_the_steps_they_were(name, digits):
         assert torch.allclose(a.float(), b.float(), rtol=1e-2, atol=1e-2), key
 
 
+@pytest.mark.parametrize("name", ["gan", "cyclegan"])
+def test_translated_networks_learn_the_same(name, digits):
+    translated, plain = build(name, digits, compile=True), build(name, digits, compile=False)
+    before = [p.detach().clone() for p in plain.model.parameters()]
+    same(translated.run(12, False), plain.run(12, False), before)
+
+
 @pytest.mark.parametrize("name", ["gan", "wgangp", "cyclegan", "ugatit"])
 def test_what_is_changed_by_hand_reaches_recorded_steps(name, digits):
     trainings = [build(name, digits, compile=choice) for choice in ("graphs", False)]
