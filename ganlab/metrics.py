@@ -356,7 +356,8 @@ def precision_recall(samples: Tensor, real: Tensor, neighbours: int = 3) -> tupl
     Source: Kynkäänniemi et al. 2019, arXiv:1904.06991, eqs. 1 and 2.
     """
     samples, real = samples.cpu().double(), real.cpu().double()
-    samples, real = samples - real.mean(0), real - real.mean(0)
+    centre = real.mean(0)
+    samples, real = samples - centre, real - centre
     return _covered(samples, real, neighbours), _covered(real, samples, neighbours)
 
 
